@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/twtrace/twtrace/internal/experiment"
+)
+
+func (a *app) analyzeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "analyze INPUT... -o DIR",
+		Short:   "Analyse one experiment into tables and a report",
+		GroupID: "main",
+		Long: "All INPUTs together are one experiment: captures, key logs, exported resources, a queue log, a manifest;\n" +
+			"files, folders and archives in any mix, - for standard input. What a file is, its content decides.",
+		Example: "  twtrace analyze experiment/ -o out\n  twtrace analyze capture.pcapng.gz calls/ keys.log -o out --redact",
+		Args:    someInput,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if a.output == "" {
+				return usagef("want -o DIR, the folder to write")
+			}
+			exps, opt, err := a.experiments(args, true)
+			if err != nil {
+				return err
+			}
+			if len(exps) > 1 {
+				return usagef("%s holds %d experiments (%s, ...); `twtrace batch %s -o %s` analyses all of them", args[0], len(exps), exps[0].Name, args[0], a.output)
+			}
+			return a.analyzeInto(exps, opt)
+		},
+	}
+	a.inputFlags(c)
+	a.outputFlags(c)
+	return c
+}
+
+// analyzeInto analyses experiments and writes the dataset and its report.
+func (a *app) analyzeInto(exps []experiment.Experiment, opt experiment.Options) error {
+	out, err := a.openOutput(a.output)
+	if err != nil {
+		return err
+	}
+	defer out.abandon()
+	err = a.analyzeAll(exps, opt, func(r *experiment.Result) error { return out.add(r) })
+	if err != nil {
+		return err
+	}
+	if a.code == exitNothing {
+		return nil
+	}
+	return out.finish(a)
+}
+
+func (a *app) batchCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "batch ROOT -o DIR",
+		Short:   "Analyse every experiment under a folder into one dataset and one report",
+		GroupID: "main",
+		Long: "An experiment is a folder (or archive) that holds, itself or in calls/, messages/ or keys/, a capture, an export\n" +
+			"or a manifest. One that is broken does not stop the others.",
+		Example: "  twtrace batch experiments/ -o out\n  twtrace batch archive.tar.zst -o out --jobs 4",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("want one ROOT, found %d arguments%s", len(args), quoted(args))
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if a.output == "" {
+				return usagef("want -o DIR, the folder to write")
+			}
+			if a.jobs < 0 {
+				return usagef("--jobs: want 0 or more, found %d", a.jobs)
+			}
+			exps, opt, err := a.experiments(args, false)
+			if err != nil {
+				return err
+			}
+			return a.batchInto(exps, opt)
+		},
+	}
+	a.inputFlags(c)
+	a.outputFlags(c)
+	c.Flags().IntVar(&a.jobs, "jobs", 0, "experiments analysed side by side (default: one a processor)")
+	return c
+}
+
+func quoted(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(": %q", strings.Join(args, " "))
+}

@@ -1,0 +1,428 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/container"
+	"github.com/twtrace/twtrace/internal/experiment"
+	"github.com/twtrace/twtrace/internal/table"
+)
+
+// app is one call of the program.
+type app struct {
+	ctx    context.Context
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	code   int // worst of what the inputs gave
+
+	format     string
+	output     string
+	force      bool
+	keys       []string
+	name       string
+	start, end string
+	zone       string
+	columns    string
+	where      []string
+	sort       string
+	limit      int
+	guarantee  string
+	tolerance  string
+	segmenting string
+	queueBy    string
+	redact     bool
+	redactKey  string
+	jobs       int
+	quiet      bool
+	progress   string
+	arrow      bool
+}
+
+// usageError is wrong usage: exit code 2.
+type usageError struct{ err error }
+
+func (e usageError) Error() string { return e.err.Error() }
+func (e usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// root builds the command tree.
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "twtrace",
+		Short: "Offline analysis of cloud-communication traces",
+		Long: "twtrace reads packet captures and exported Twilio resources, reconstructs calls and messages,\n" +
+			"measures queue and dequeue rates, and writes tables and an HTML report. It never uses the network.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return usagef("unknown command %q; `twtrace help` lists them%s", args[0], suggest(cmd, args[0]))
+		},
+		Args: cobra.ArbitraryArgs,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())}
+	})
+	root.SetVersionTemplate("twtrace {{.Version}}\n")
+	root.CompletionOptions.HiddenDefaultCmd = false
+	root.AddGroup(&cobra.Group{ID: "main", Title: "Analysis:"}, &cobra.Group{ID: "table", Title: "Tables (one verb each; INPUT as for analyze):"})
+	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand())
+	root.AddCommand(a.tableCommands()...)
+	return root
+}
+
+func suggest(cmd *cobra.Command, word string) string {
+	if s := cmd.SuggestionsFor(word); len(s) > 0 {
+		return fmt.Sprintf("; did you mean %q?", s[0])
+	}
+	return ""
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(a.stdout, "twtrace", version())
+			return err
+		},
+	}
+}
+
+// version is the module version, or the commit that the binary was built of.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "devel-" + s.Value[:12]
+		}
+	}
+	return "devel"
+}
+
+func noArgs(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("want no argument, found %q", args[0])
+	}
+	return nil
+}
+
+func someInput(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("want at least one INPUT: a file, a folder, an archive or - for standard input; see `%s --help`", cmd.CommandPath())
+	}
+	return nil
+}
+
+// exitCode is the code for how the run ended; it says an error on the way.
+func (a *app) exitCode(err error) int {
+	if err == nil {
+		return a.code
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return a.code // who reads our output has seen enough
+	}
+	var usage usageError
+	var internal *experiment.InternalError
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintln(a.stderr, "twtrace: interrupted; nothing half-written was left")
+		return exitInterrupted
+	case errors.As(err, &usage):
+		a.say("%v", err)
+		return exitUsage
+	case errors.As(err, &internal):
+		a.say("%v; please report this", err)
+		return exitInternal
+	}
+	a.say("%v", err)
+	return exitNothing
+}
+
+// say writes one line to standard error, control characters made visible.
+func (a *app) say(format string, args ...any) {
+	fmt.Fprintln(a.stderr, "twtrace: "+visible(fmt.Sprintf(format, args...)))
+}
+
+// visible shows control and bidirectional characters as \u{..}.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r < 0x20 || r == 0x7F || r >= 0x80 && r < 0xA0 || r >= 0x202A && r <= 0x202E || r >= 0x2066 && r <= 0x2069 || r == 0x200E || r == 0x200F || r == 0x061C || r == 0x2028 || r == 0x2029 {
+			fmt.Fprintf(&b, `\u{%X}`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// inputs turns arguments into INPUTs; key logs of --keys are INPUTs too.
+func (a *app) inputs(args []string) ([]experiment.Input, error) {
+	var list []experiment.Input
+	for _, arg := range append(args[:len(args):len(args)], a.keys...) {
+		if arg == "-" {
+			list = append(list, experiment.Input{Label: "standard input", Name: "-", Stdin: container.Stdin(a.stdin)})
+			continue
+		}
+		abs, err := filepath.Abs(arg)
+		if err != nil {
+			return nil, err
+		}
+		info, err := os.Stat(abs)
+		if err != nil {
+			var pe *os.PathError
+			if errors.As(err, &pe) {
+				err = pe.Err
+			}
+			return nil, fmt.Errorf("%s: %w", arg, err)
+		}
+		in := experiment.Input{Label: arg, Name: filepath.Base(abs), Path: "."}
+		if info.IsDir() {
+			in.FS = os.DirFS(abs)
+		} else {
+			in.FS, in.Path = os.DirFS(filepath.Dir(abs)), in.Name
+		}
+		list = append(list, in)
+	}
+	return list, nil
+}
+
+// options are the analysis options that the flags give.
+func (a *app) options() (experiment.Options, error) {
+	o := experiment.Options{Name: a.name, Version: version()}
+	var err error
+	if o.Start, err = parseTime(a.start); err != nil {
+		return o, usagef("--start: %v", err)
+	}
+	if o.End, err = parseTime(a.end); err != nil {
+		return o, usagef("--end: %v", err)
+	}
+	if a.guarantee != "" {
+		if o.Rates.GuaranteePerS, err = experiment.ParseRate(a.guarantee); err != nil {
+			return o, usagef("--guarantee: %v", err)
+		}
+	}
+	if a.tolerance != "" {
+		if _, err := fmt.Sscanf(strings.TrimSuffix(a.tolerance, "%"), "%g", &o.Rates.TolerancePct); err != nil || o.Rates.TolerancePct < 0 || o.Rates.TolerancePct >= 100 {
+			return o, usagef("--tolerance: want a percentage such as 5%%, found %q", a.tolerance)
+		}
+	}
+	if !oneOf(a.segmenting, "", "provider", "gsm", "160") {
+		return o, usagef("--segmenting: want provider, gsm or 160, found %q", a.segmenting)
+	}
+	if !oneOf(a.queueBy, "", "account", "from", "service") {
+		return o, usagef("--queue-by: want account, from or service, found %q", a.queueBy)
+	}
+	o.Rates.Segmenting, o.Rates.QueueBy = a.segmenting, a.queueBy
+	return o, nil
+}
+
+func oneOf(s string, allowed ...string) bool {
+	for _, x := range allowed {
+		if s == x {
+			return true
+		}
+	}
+	return false
+}
+
+func parseTime(s string) (decode.Time, error) {
+	if s == "" {
+		return 0, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return 0, fmt.Errorf("want a time as RFC 3339, such as 2013-11-21T18:00:00Z, found %q", s)
+	}
+	return decode.Time(t.UnixNano()), nil
+}
+
+// displayZone is --tz; nil is UTC.
+func (a *app) displayZone() (*time.Location, error) {
+	if a.zone == "" {
+		return nil, nil
+	}
+	loc, err := time.LoadLocation(a.zone)
+	if err != nil {
+		return nil, usagef("--tz: unknown time zone %q", a.zone)
+	}
+	return loc, nil
+}
+
+// inputFlags are the flags of every verb that reads INPUTs.
+func (a *app) inputFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&a.keys, "keys", nil, "key log to use; repeatable")
+	f.StringVar(&a.name, "name", "", "name of the experiment")
+	f.StringVar(&a.start, "start", "", "cut the capture: frames from this time on (RFC 3339)")
+	f.StringVar(&a.end, "end", "", "cut the capture: frames up to this time (RFC 3339)")
+	f.StringVar(&a.guarantee, "guarantee", "", "promised rate (default 1/s)")
+	f.StringVar(&a.tolerance, "tolerance", "", "tolerance of a verdict (default 5%)")
+	f.StringVar(&a.segmenting, "segmenting", "", "provider, gsm or 160 (default provider, else gsm)")
+	f.StringVar(&a.queueBy, "queue-by", "", "account, from or service (default: calls account; messages service, else from)")
+	f.BoolVar(&a.redact, "redact", false, "stable pseudonyms for numbers, addresses, SIDs and names")
+	f.StringVar(&a.redactKey, "redact-key", "", "file with the key of the pseudonyms, for the same ones in every run")
+	f.StringVar(&a.zone, "tz", "", "time zone of what is shown; tables stay UTC")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on standard error")
+	f.StringVar(&a.progress, "progress", "auto", "auto, plain or none")
+}
+
+// outputFlags are the flags of verbs that write a folder.
+func (a *app) outputFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&a.output, "output", "o", "", "folder to write")
+	f.BoolVar(&a.force, "force", false, "write into a folder that twtrace did not make")
+	f.BoolVar(&a.arrow, "arrow", false, "also write one Arrow IPC file a table")
+}
+
+// analyzeAll analyses each experiment in turn and hands each result over.
+func (a *app) analyzeAll(exps []experiment.Experiment, opt experiment.Options, each func(*experiment.Result) error) error {
+	key, err := a.redactionKey()
+	if err != nil {
+		return err
+	}
+	made, damaged := 0, false
+	for _, e := range exps {
+		p := a.newProgress(e)
+		opt.Progress = p.update
+		res, err := experiment.Analyze(a.ctx, e, opt)
+		p.done()
+		if err != nil {
+			return err
+		}
+		a.tell(res)
+		if res.Exit != experiment.ExitNothing {
+			made++
+		}
+		damaged = damaged || res.Exit != experiment.ExitWhole
+		if a.redact {
+			res.Data.Redact(key)
+		}
+		if err := each(res); err != nil {
+			return err
+		}
+	}
+	switch {
+	case made == 0 && len(exps) > 0 && damaged:
+		a.code = exitNothing
+	case damaged:
+		a.code = exitDamaged
+	}
+	return nil
+}
+
+// tell writes what is wrong with the input to standard error.
+func (a *app) tell(res *experiment.Result) {
+	for _, m := range res.Messages {
+		a.say("%s", m)
+	}
+}
+
+// unknownNamed is an error for files of no known kind that the command line
+// names itself; inside folders they only stand in table inputs.
+func unknownNamed(inputs []experiment.Input) error {
+	for _, in := range inputs {
+		if in.Stdin != nil || in.Path == "." {
+			continue
+		}
+		var found error
+		known := false
+		err := container.Walk(in.FS, in.Path, func(f *container.File) error {
+			if f.Name != in.Name {
+				known = true // an archive
+				return nil
+			}
+			c, err := f.Identify()
+			switch {
+			case err != nil:
+				known = true // damaged; Analyze says where
+			case c.Kind == container.Unknown:
+				found = fmt.Errorf("%s: want a capture, an export, a key log, a queue log, a manifest or an archive of these; found %s", in.Label, container.Describe(c.Head))
+			default:
+				known = true
+			}
+			return nil
+		}, func(string, error) error { known = true; return nil })
+		if err != nil {
+			return fmt.Errorf("%s: %w", in.Label, err)
+		}
+		if !known && found != nil {
+			return found
+		}
+	}
+	return nil
+}
+
+// redactionKey is the content of --redact-key, or random bytes for this run.
+func (a *app) redactionKey() ([]byte, error) {
+	if !a.redact {
+		if a.redactKey != "" {
+			return nil, usagef("--redact-key needs --redact")
+		}
+		return nil, nil
+	}
+	if a.redactKey == "" {
+		return randomKey()
+	}
+	key, err := os.ReadFile(a.redactKey)
+	if err != nil {
+		return nil, fmt.Errorf("--redact-key: %w", err)
+	}
+	if len(key) < 16 {
+		return nil, usagef("--redact-key: want at least 16 bytes, found %d", len(key))
+	}
+	return key, nil
+}
+
+// isTerminal tells whether w is a terminal, and its width.
+func isTerminal(w io.Writer) (width int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil || width < 20 {
+		width = 100
+	}
+	return width, true
+}
+
+// tableFormat is --format, else table on a terminal and csv in a pipe.
+func (a *app) tableFormat() (table.Format, error) {
+	if a.format == "" {
+		if _, ok := isTerminal(a.stdout); ok {
+			return table.ParseFormat("table")
+		}
+		return table.ParseFormat("csv")
+	}
+	f, err := table.ParseFormat(a.format)
+	if err != nil {
+		return f, usageError{err}
+	}
+	return f, nil
+}
+

@@ -1,0 +1,47 @@
+// Command twtrace analyses archived traces of cloud communication: packet
+// captures and exported resources in, tables and an HTML report out.
+//
+//	$ twtrace demo -o out
+//	$ twtrace analyze capture.pcapng calls/ -o out
+//	$ twtrace rates experiments/
+//
+// One file a verb. main only calls run; no other package touches the process,
+// its clock, its arguments or the disk that results are written to.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes (the contract: docs/cli.md).
+const (
+	exitOK          = 0
+	exitNothing     = 1
+	exitUsage       = 2
+	exitDamaged     = 3
+	exitInternal    = 70
+	exitInterrupted = 130
+)
+
+// run is the whole program as a function of what a process has.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	a := &app{ctx: ctx, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	return a.exitCode(err)
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/twtrace/twtrace/internal/experiment"
+	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/report"
+)
+
+// output is a result folder while it is written: everything is made in a stage
+// inside it and moved into place at the end, so that an interrupted run leaves
+// the folder as it was.
+type output struct {
+	dir, stage string
+	made       bool // the folder did not exist before
+	arrow      bool
+	batch      []batchEntry
+}
+
+// batchEntry is an experiment in batch.json.
+type batchEntry struct {
+	Experiment      string          `json:"experiment"`
+	Inputs          []batchInput    `json:"inputs"`
+	Options         json.RawMessage `json:"options"`
+	ProgramVersion  string          `json:"program_version"`
+	AnalysisVersion int64           `json:"analysis_version"`
+	ExitCode        int64           `json:"exit_code"`
+	Problem         string          `json:"problem,omitempty"`
+}
+
+type batchInput struct {
+	File   string `json:"file"`
+	Kind   string `json:"kind"`
+	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes"`
+}
+
+type batchFile struct {
+	Program       string       `json:"program"`
+	SchemaVersion int          `json:"schema_version"`
+	Experiments   []batchEntry `json:"experiments"`
+}
+
+const (
+	stagePrefix = ".twtrace-"
+	batchName   = "batch.json"
+	reportName  = "report.html"
+)
+
+var parts = []string{"tables", "arrow", reportName, batchName}
+
+func (a *app) openOutput(dir string) (*output, error) {
+	o := &output{dir: dir, arrow: a.arrow}
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		o.made = true
+	case err != nil:
+		return nil, err
+	case len(entries) > 0 && !a.force && !isOurs(dir):
+		return nil, usagef("%s: is not empty and was not made by twtrace; --force writes into it all the same", dir)
+	}
+	if o.stage, err = os.MkdirTemp(dir, stagePrefix); err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// isOurs tells a folder that twtrace made, by its batch.json.
+func isOurs(dir string) bool {
+	b, err := os.ReadFile(filepath.Join(dir, batchName))
+	if err != nil {
+		return false
+	}
+	var f batchFile
+	return json.Unmarshal(b, &f) == nil && f.Program == "twtrace"
+}
+
+// abandon removes what finish did not move into place.
+func (o *output) abandon() {
+	if o.stage != "" {
+		os.RemoveAll(o.stage)
+	}
+	if o.made {
+		os.Remove(o.dir) // only when nothing is in it
+	}
+}
+
+// add writes the tables of one experiment.
+func (o *output) add(r *experiment.Result) error {
+	if err := table.WriteDir(o.create, r.Data, false); err != nil {
+		return err
+	}
+	for i := range r.Data.Experiments {
+		e := &r.Data.Experiments[i]
+		entry := batchEntry{Experiment: e.Experiment, Inputs: []batchInput{}, Options: json.RawMessage(e.Options),
+			ProgramVersion: e.ProgramVersion, AnalysisVersion: e.AnalysisVersion, ExitCode: e.ExitCode, Problem: e.Problem}
+		for k := range r.Data.Inputs {
+			in := &r.Data.Inputs[k]
+			if in.Experiment == e.Experiment {
+				entry.Inputs = append(entry.Inputs, batchInput{in.File, in.Kind, in.SHA256, in.Bytes})
+			}
+		}
+		o.batch = append(o.batch, entry)
+	}
+	return nil
+}
+
+func (o *output) create(name string) (io.WriteCloser, error) {
+	full := filepath.Join(o.stage, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		return nil, err
+	}
+	return os.Create(full)
+}
+
+// finish draws the report from the tables as written, and moves all into place.
+func (o *output) finish(a *app) error {
+	d, err := table.ReadDir(os.DirFS(o.stage))
+	if err != nil {
+		return err
+	}
+	if o.arrow {
+		if err := table.WriteArrow(o.create, d); err != nil {
+			return err
+		}
+	}
+	if err := a.writeReport(filepath.Join(o.stage, reportName), d); err != nil {
+		return err
+	}
+	slices.SortFunc(o.batch, func(x, y batchEntry) int { return strings.Compare(x.Experiment, y.Experiment) })
+	err = writeFile(filepath.Join(o.stage, batchName), func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(batchFile{Program: "twtrace", SchemaVersion: table.SchemaVersion, Experiments: o.batch})
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.ctx.Err(); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := os.RemoveAll(filepath.Join(o.dir, p)); err != nil {
+			return err
+		}
+		err := os.Rename(filepath.Join(o.stage, p), filepath.Join(o.dir, p))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	o.made = false
+	if !a.quiet {
+		n := len(d.Experiments)
+		what := "experiments"
+		if n == 1 {
+			what = "experiment"
+		}
+		fmt.Fprintf(a.stderr, "twtrace: %d %s; open %s\n", n, what, filepath.Join(o.dir, reportName))
+	}
+	return nil
+}
+
+func (a *app) writeReport(name string, d *table.Dataset) error {
+	zone, err := a.displayZone()
+	if err != nil {
+		return err
+	}
+	return writeFile(name, func(w io.Writer) error {
+		return report.Write(w, d, report.Options{Zone: zone, Redacted: redacted(d)})
+	})
+}
+
+// redacted tells whether every experiment of a dataset was redacted, by its
+// options.
+func redacted(d *table.Dataset) bool {
+	for i := range d.Experiments {
+		var o struct {
+			Redact bool `json:"redact"`
+		}
+		if json.Unmarshal([]byte(d.Experiments[i].Options), &o) != nil || !o.Redact {
+			return false
+		}
+	}
+	return len(d.Experiments) > 0
+}
+
+func splitPath(name string) (dir, base string) {
+	dir, base = filepath.Split(name)
+	if dir == "" {
+		dir = "."
+	}
+	return dir, base
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/twtrace/twtrace/internal/experiment"
+	"github.com/twtrace/twtrace/internal/table"
+)
+
+// tableCommands are one verb for each table of the contract.
+func (a *app) tableCommands() []*cobra.Command {
+	var list []*cobra.Command
+	for _, s := range table.Schemas() {
+		c := &cobra.Command{
+			Use:     strings.ReplaceAll(s.Name, "_", "-") + " INPUT...",
+			Aliases: aliases(s.Name),
+			Short:   "Print table " + s.Name + ": " + s.Doc,
+			GroupID: "table",
+			Args:    someInput,
+			RunE:    func(_ *cobra.Command, args []string) error { return a.printTable(s.Name, args) },
+			Example: fmt.Sprintf("  twtrace %s experiments/\n  twtrace %s capture.pcapng -f ndjson", strings.ReplaceAll(s.Name, "_", "-"), strings.ReplaceAll(s.Name, "_", "-")),
+		}
+		a.inputFlags(c)
+		a.viewFlags(c)
+		list = append(list, c)
+	}
+	return list
+}
+
+func aliases(name string) []string {
+	if strings.Contains(name, "_") {
+		return []string{name}
+	}
+	return nil
+}
+
+// viewFlags choose what of a table is printed and how.
+func (a *app) viewFlags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVarP(&a.format, "format", "f", "", "table, csv, json, ndjson, arrow or parquet (default: table on a terminal, csv in a pipe)")
+	f.StringVarP(&a.output, "output", "o", "", "file to write instead of standard output")
+	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	f.StringVar(&a.columns, "columns", "", "columns to print, parted by commas")
+	f.StringArrayVar(&a.where, "where", nil, "'COL OP VALUE' with = != < <= > >= ~, or 'COL is null'; repeatable, all must hold")
+	f.StringVar(&a.sort, "sort", "", "columns to sort by, parted by commas; - before a name reverses")
+	f.IntVar(&a.limit, "limit", 0, "most rows to print")
+}
+
+func (a *app) view() (table.View, error) {
+	v := table.View{Limit: a.limit}
+	if a.limit < 0 {
+		return v, usagef("--limit: want 0 or more, found %d", a.limit)
+	}
+	v.Columns, v.Sort = list(a.columns), list(a.sort)
+	for _, w := range a.where {
+		c, err := table.ParseCond(w)
+		if err != nil {
+			return v, usagef("--where: %v", err)
+		}
+		v.Where = append(v.Where, c)
+	}
+	var err error
+	if v.Zone, err = a.displayZone(); err != nil {
+		return v, err
+	}
+	if width, ok := isTerminal(a.stdout); ok && a.output == "" {
+		v.Width = width
+		v.Color = os.Getenv("NO_COLOR") == ""
+	}
+	return v, nil
+}
+
+func list(s string) []string {
+	var out []string
+	for _, p := range strings.Split(s, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// printTable prints one table of all experiments among the INPUTs.
+func (a *app) printTable(name string, args []string) error {
+	f, err := a.tableFormat()
+	if err != nil {
+		return err
+	}
+	v, err := a.view()
+	if err != nil {
+		return err
+	}
+	if err := table.CheckView(name, v); err != nil {
+		return usageError{err}
+	}
+	d, err := a.dataset(args)
+	if err != nil {
+		return err
+	}
+	return a.writeTo(a.output, func(w io.Writer) error { return table.Write(w, d, name, f, v) })
+}
+
+// dataset analyses all experiments among the INPUTs into one Dataset.
+func (a *app) dataset(args []string) (*table.Dataset, error) {
+	exps, opt, err := a.experiments(args, false)
+	if err != nil {
+		return nil, err
+	}
+	all := &table.Dataset{}
+	err = a.analyzeAll(exps, opt, func(r *experiment.Result) error {
+		all.Append(r.Data)
+		return nil
+	})
+	all.Sort()
+	return all, err
+}
+
+// experiments finds what the INPUTs hold.
+func (a *app) experiments(args []string, together bool) ([]experiment.Experiment, experiment.Options, error) {
+	opt, err := a.options()
+	if err != nil {
+		return nil, opt, err
+	}
+	inputs, err := a.inputs(args)
+	if err != nil {
+		return nil, opt, err
+	}
+	if err := unknownNamed(inputs); err != nil {
+		return nil, opt, err
+	}
+	exps, err := experiment.Find(inputs, together)
+	return exps, opt, err
+}
+
+// writeTo writes to a file, whole or not at all, or to standard output.
+func (a *app) writeTo(name string, write func(io.Writer) error) error {
+	if name == "" || name == "-" {
+		w := bufio.NewWriterSize(a.stdout, 64<<10)
+		if err := write(w); err != nil {
+			return err
+		}
+		return w.Flush()
+	}
+	if info, err := os.Stat(name); err == nil && !a.force {
+		if info.IsDir() {
+			return usagef("%s: is a folder; want the name of a file", name)
+		}
+		return usagef("%s: exists; --force overwrites it", name)
+	}
+	return writeFile(name, write)
+}
+
+// writeFile writes aside and renames, so that a file is whole or absent.
+func writeFile(name string, write func(io.Writer) error) (err error) {
+	dir, base := splitPath(name)
+	f, err := os.CreateTemp(dir, "."+base+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	w := bufio.NewWriterSize(f, 256<<10)
+	if err = write(w); err != nil {
+		return err
+	}
+	if err = w.Flush(); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+func randomKey() ([]byte, error) {
+	key := make([]byte, 32)
+	_, err := rand.Read(key)
+	return key, err
+}

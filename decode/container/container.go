@@ -1,0 +1,369 @@
+// Package container finds out what a file is, from its content and never from
+// its name, and gives readers into compression and archives.
+//
+// Sources: RFC 1952 (gzip), RFC 8878 (Zstandard), the .xz file format 1.2,
+// bzip2, POSIX.1-2001 ustar and pax with the GNU extensions, PKWARE's
+// APPNOTE.TXT; draft-ietf-opsawg-pcap and -pcapng for magic numbers; NSS key
+// log labels as in draft-ietf-tls-keylogfile.
+//
+// Units: bytes. Aliasing: a Content's Head is a copy and may be kept.
+//
+// Everything is streamed: a member of a tar is read in place, by reading the
+// archive again up to it, and nothing is unpacked to disk. Small members are
+// kept in memory from the walk: at most 1 MiB each and 64 MiB an archive.
+// Decoders work in the calling goroutine. A decompression bomb costs time,
+// not memory.
+//
+// Not handled: compression inside compression, encrypted zip members, zip
+// methods other than stored and deflated, archives on standard input (they are
+// identified, but cannot be walked). Of an xz file only the first block's
+// dictionary size is checked; a file made to harm may ask for more later.
+//
+// Only the outside of files may enter this room: what a recognised file holds
+// is read elsewhere.
+package container
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// Kind is what a file is. New kinds may be added.
+type Kind uint8
+
+const (
+	Unknown Kind = iota
+	Pcap
+	Pcapng
+	Keylog    // TLS or DTLS secrets, one a line
+	Resources // Twilio resources: JSON, NDJSON, XML, CSV, command line tables
+	QueueLog  // the client's own log of what it queued
+	Manifest  // experiment.yaml
+	Tar
+	Zip
+)
+
+func (k Kind) String() string {
+	switch k {
+	case Pcap:
+		return "pcap"
+	case Pcapng:
+		return "pcapng"
+	case Keylog:
+		return "keylog"
+	case Resources:
+		return "resources"
+	case QueueLog:
+		return "queuelog"
+	case Manifest:
+		return "manifest"
+	case Tar:
+		return "tar"
+	case Zip:
+		return "zip"
+	}
+	return "unknown"
+}
+
+// Archive tells whether the file holds other files.
+func (k Kind) Archive() bool { return k == Tar || k == Zip }
+
+// Compression is the outermost layer of a file.
+type Compression string
+
+const (
+	None  Compression = "none"
+	Gzip  Compression = "gzip"
+	Zstd  Compression = "zstd"
+	Bzip2 Compression = "bzip2"
+	XZ    Compression = "xz"
+)
+
+// HeadSize is how many decompressed bytes decide what a file is.
+const HeadSize = 64 << 10
+
+// Compressed tells by the first 6 bytes how a file is compressed.
+func Compressed(head []byte) Compression {
+	switch {
+	case bytes.HasPrefix(head, []byte("\x1f\x8b\x08")):
+		return Gzip
+	case bytes.HasPrefix(head, []byte("\x28\xb5\x2f\xfd")):
+		return Zstd
+	case len(head) >= 4 && head[0]&0xf0 == 0x50 && string(head[1:4]) == "\x2a\x4d\x18":
+		return Zstd // a skippable frame first, as pzstd writes (RFC 8878, 3.1.2)
+	case len(head) >= 4 && string(head[:3]) == "BZh" && head[3] >= '1' && head[3] <= '9':
+		return Bzip2
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		return XZ
+	}
+	return None
+}
+
+// Limits bound what a decoder may use. The zero value is the default.
+type Limits struct {
+	Memory int64 // of a decoder's window; 0 = 128 MiB
+	Output int64 // decompressed bytes, an error beyond; 0 = no limit
+}
+
+// NewReader gives the decompressed bytes of r, with all its gzip members, zstd
+// frames, bzip2 or xz streams, or r's own bytes if it is not compressed.
+// Closing it frees the decoder and leaves r open.
+func NewReader(r io.Reader, limit Limits) (io.ReadCloser, Compression, error) {
+	if limit.Memory == 0 {
+		limit.Memory = 128 << 20
+	}
+	br := bufio.NewReaderSize(r, 64<<10)
+	head, err := br.Peek(6)
+	if err != nil && err != io.EOF {
+		return nil, None, err
+	}
+	err = nil
+	c := Compressed(head)
+	d := &decoder{name: c, left: limit.Output, limited: limit.Output > 0}
+	switch c {
+	case None:
+		d.r = br
+	case Gzip:
+		d.r, err = gzip.NewReader(br)
+	case Bzip2:
+		d.r = bzip2.NewReader(br)
+	case Zstd:
+		var z *zstd.Decoder
+		z, err = zstd.NewReader(br, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
+			zstd.WithDecoderMaxMemory(uint64(limit.Memory)), zstd.WithDecoderMaxWindow(uint64(max(limit.Memory, zstd.MinWindowSize))))
+		if err == nil {
+			d.r, d.close = z, z.Close
+		}
+	case XZ:
+		if err = xzWindow(br, limit.Memory); err == nil {
+			d.r, err = xz.NewReader(br)
+		}
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // the header is cut off
+	}
+	if err != nil {
+		return nil, c, d.wrap(err)
+	}
+	return d, c, nil
+}
+
+type decoder struct {
+	r       io.Reader
+	name    Compression
+	close   func()
+	limited bool
+	left    int64
+}
+
+func (d *decoder) Read(p []byte) (int, error) {
+	if d.r == nil {
+		return 0, errors.New("read after close")
+	}
+	n, err := d.r.Read(p)
+	if d.limited {
+		if d.left -= int64(n); d.left < 0 {
+			return 0, fmt.Errorf("%s: more decompressed bytes than the limit", d.name)
+		}
+	}
+	if err != nil {
+		err = d.wrap(err)
+	}
+	return n, err
+}
+
+// wrap names the format in errors that do not.
+func (d *decoder) wrap(err error) error {
+	if err == io.EOF || d.name == None {
+		return err
+	}
+	return fmt.Errorf("%s data: %w", d.name, err)
+}
+
+func (d *decoder) Close() error {
+	if d.close != nil {
+		d.close()
+	}
+	d.r, d.close = nil, nil
+	return nil
+}
+
+// xzWindow checks the dictionary size that the first block of an xz stream
+// asks for: after 12 bytes of stream header come header size, flags, sizes and
+// filters of the block (.xz file format 1.2, sections 2.1.1 and 3.1).
+func xzWindow(br *bufio.Reader, memory int64) error {
+	head, err := br.Peek(12 + 1024)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	if len(head) < 15 || head[12] == 0 {
+		return nil // an empty stream, or a damage that the decoder will name
+	}
+	flags, b := head[13], head[14:]
+	varint := func() uint64 {
+		var v uint64
+		for i := 0; len(b) > 0 && i < 9; i++ {
+			c := b[0]
+			b = b[1:]
+			v |= uint64(c&0x7f) << (7 * i)
+			if c < 0x80 {
+				break
+			}
+		}
+		return v
+	}
+	for _, bit := range []byte{0x40, 0x80} {
+		if flags&bit != 0 {
+			varint()
+		}
+	}
+	for range flags&3 + 1 {
+		id, n := varint(), varint()
+		if n > uint64(len(b)) {
+			return nil
+		}
+		if id == 0x21 && n == 1 {
+			size, err := lzma.DecodeDictCap(b[0])
+			if err == nil && size > memory {
+				return fmt.Errorf("want a dictionary of at most %d bytes, found %d", memory, size)
+			}
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// File is one file, or one member of an archive.
+type File struct {
+	Name string // slash path relative to the input's root
+	Size int64  // as stored; -1 unknown
+
+	open  func() (io.ReadCloser, error)
+	once  *onceFile // for input that can be read once
+	known *Content  // found during the walk
+}
+
+// Open gives the bytes as stored. Every call starts from the beginning, except
+// that standard input and pipes can be opened once.
+func (f *File) Open() (io.ReadCloser, error) {
+	if f.once != nil {
+		return f.once.take()
+	}
+	return f.open()
+}
+
+// Content is what a file turned out to be.
+type Content struct {
+	Kind        Kind
+	Compression Compression
+	Head        []byte // the first decompressed bytes, up to HeadSize
+}
+
+// Identify reads the beginning of the file. Damage that comes after enough
+// bytes to recognise the file is not an error here.
+func (f *File) Identify() (Content, error) {
+	if f.known != nil {
+		c := *f.known
+		c.Head = bytes.Clone(c.Head)
+		return c, nil
+	}
+	if f.once != nil {
+		return f.once.identify()
+	}
+	rc, err := f.open()
+	if err != nil {
+		return Content{}, err
+	}
+	defer rc.Close()
+	return identify(rc, HeadSize)
+}
+
+// identify looks at the first size decompressed bytes of r.
+func identify(r io.Reader, size int) (Content, error) {
+	d, c, err := NewReader(r, Limits{})
+	if err != nil {
+		return Content{Compression: c}, err
+	}
+	defer d.Close()
+	var b bytes.Buffer
+	_, err = io.CopyN(&b, d, int64(size))
+	content := Content{Kind: Sniff(b.Bytes()), Compression: c, Head: b.Bytes()}
+	if content.Kind == Unknown && err != nil && err != io.EOF {
+		return content, err
+	}
+	return content, nil
+}
+
+// Stdin makes a File, named "-", of input that can be read once. Identify does
+// not consume it.
+func Stdin(r io.Reader) *File {
+	return &File{Name: "-", Size: -1, once: &onceFile{open: func() (io.ReadCloser, error) { return io.NopCloser(r), nil }}}
+}
+
+// onceFile is input that cannot be read again: it is opened when first needed,
+// and looked into through a buffer.
+type onceFile struct {
+	open  func() (io.ReadCloser, error)
+	rc    io.ReadCloser
+	br    *bufio.Reader
+	taken bool
+}
+
+// A bzip2 block gives nothing before all its 900 kB of input are read.
+const onceBuffer = 1 << 20
+
+func (o *onceFile) start() error {
+	if o.taken {
+		return errors.New("standard input and pipes can be read once only")
+	}
+	if o.br == nil {
+		rc, err := o.open()
+		if err != nil {
+			return err
+		}
+		o.rc, o.br = rc, bufio.NewReaderSize(rc, onceBuffer)
+	}
+	return nil
+}
+
+func (o *onceFile) take() (io.ReadCloser, error) {
+	if err := o.start(); err != nil {
+		return nil, err
+	}
+	o.taken = true
+	return readCloser{o.br, o.rc.Close}, nil
+}
+
+func (o *onceFile) identify() (Content, error) {
+	if err := o.start(); err != nil {
+		return Content{}, err
+	}
+	for _, n := range []int{HeadSize, onceBuffer} {
+		raw, err := o.br.Peek(n)
+		if err != nil && err != io.EOF {
+			return Content{}, err
+		}
+		c, cerr := identify(bytes.NewReader(raw), HeadSize)
+		if cerr == nil || err == io.EOF || n == onceBuffer {
+			return c, cerr
+		}
+	}
+	return Content{}, nil
+}
+
+// readCloser joins a reader with what closes its source.
+type readCloser struct {
+	io.Reader
+	close func() error
+}
+
+func (r readCloser) Close() error { return r.close() }

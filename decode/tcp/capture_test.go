@@ -1,0 +1,162 @@
+package tcp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/gopacket"
+	"github.com/google/gopacket/layers"
+	"github.com/google/gopacket/pcapgo"
+)
+
+const lab = "../../../shared/lab"
+
+type connKey struct{ client, server netip.AddrPort }
+
+// streams reassembles the TCP connections of a capture. Directions are 0 for
+// the lower address and port; NewConn is counted in the key's generation.
+func streams(t *testing.T, name string) (map[connKey][]*recorder, map[connKey]*Conn) {
+	t.Helper()
+	f, err := os.Open(filepath.Join(lab, name))
+	if err != nil {
+		t.Skip("no lab captures")
+	}
+	defer f.Close()
+	var src interface {
+		ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
+	}
+	link := layers.LinkTypeEthernet
+	if filepath.Ext(name) == ".pcapng" {
+		src, err = pcapgo.NewNgReader(f, pcapgo.NgReaderOptions{WantMixedLinkType: true})
+	} else {
+		var r *pcapgo.Reader
+		if r, err = pcapgo.NewReader(f); err == nil {
+			src, link = r, r.LinkType()
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	recs, conns := map[connKey][]*recorder{}, map[connKey]*Conn{}
+	budget := &Budget{Max: 64 << 20}
+	for frame := int64(1); ; frame++ {
+		data, ci, err := src.ReadPacketData()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := gopacket.NewPacket(data, link, gopacket.DecodeOptions{NoCopy: true})
+		seg, _ := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
+		if seg == nil {
+			continue
+		}
+		src, dst := p.NetworkLayer().NetworkFlow().Endpoints()
+		a, _ := netip.AddrFromSlice(src.Raw())
+		b, _ := netip.AddrFromSlice(dst.Raw())
+		k, dir := connKey{netip.AddrPortFrom(a, uint16(seg.SrcPort)), netip.AddrPortFrom(b, uint16(seg.DstPort))}, 0
+		if k.client.Compare(k.server) > 0 {
+			k, dir = connKey{k.server, k.client}, 1
+		}
+		if conns[k] == nil {
+			conns[k] = &Conn{Budget: budget}
+			recs[k] = append(recs[k], &recorder{t: t})
+		}
+		last := func() *recorder { return recs[k][len(recs[k])-1] }
+		for {
+			res := conns[k].Segment(last(), dir, seg.Seq, seg.Ack, seg.Contents[13], seg.Payload, len(seg.Payload), frame, ci.Timestamp.UnixNano())
+			if res&NewConn == 0 {
+				break
+			}
+			conns[k].Flush(last())
+			conns[k] = &Conn{Budget: budget}
+			recs[k] = append(recs[k], &recorder{t: t})
+		}
+	}
+	for k, c := range conns {
+		c.Flush(recs[k][len(recs[k])-1])
+	}
+	if budget.Used != 0 {
+		t.Errorf("%s: budget %d at the end", name, budget.Used)
+	}
+	return recs, conns
+}
+
+// The damaged copies of one capture must give the streams of the original.
+func TestLabDamage(t *testing.T) {
+	want, _ := streams(t, "s4-hostile/base-webrtc/capture.pcap")
+	if len(want) == 0 {
+		t.Fatal("no connections")
+	}
+	for _, name := range []string{"order-shuffled5", "tcp-shuffle-retrans", "drop-syn", "order-clockjump", "dup-vlan", "vlan", "raw-ip", "null", "sll", "nano", "bigendian"} {
+		got, _ := streams(t, "s4-hostile/"+name+".pcap")
+		if len(got) != len(want) {
+			t.Errorf("%s: %d connections, the original has %d", name, len(got), len(want))
+		}
+		for k, w := range want {
+			g := got[k]
+			if len(g) != len(w) {
+				t.Errorf("%s: %s: %d connections on these ports, want %d", name, k.client, len(g), len(w))
+				continue
+			}
+			for i := range w {
+				for d := range 2 {
+					if !bytes.Equal(g[i].stream[d], w[i].stream[d]) || len(g[i].gaps[d]) != len(w[i].gaps[d]) {
+						t.Errorf("%s: %s direction %d: %d bytes, %d gaps; the original has %d, %d", name, k.client, d,
+							len(g[i].stream[d]), len(g[i].gaps[d]), len(w[i].stream[d]), len(w[i].gaps[d]))
+					}
+					if g[i].closed[d] != w[i].closed[d] {
+						t.Errorf("%s: %s direction %d: closed %v, want %v", name, k.client, d, g[i].closed[d], w[i].closed[d])
+					}
+				}
+			}
+		}
+	}
+}
+
+// Both ends of one path, with loss, delay and reordering between them, have
+// seen the same streams.
+func TestLabBothEnds(t *testing.T) {
+	for _, c := range []struct{ a, b string }{
+		{"s1-webrtc/imp-all-100ms-2pct/capture.pcapng", "s1-webrtc/imp-all-100ms-2pct/capture-server.pcap"},
+		{"s1-webrtc/imp-jitter/capture.pcapng", "s1-webrtc/imp-jitter/capture-server.pcap"},
+		{"s2-sip/tcp-loss/capture.pcapng", "s2-sip/tcp-loss/capture-pbx.pcap"},
+		{"s1-paper/calls-n20-wan/capture.pcapng", "s1-paper/calls-n20-wan/capture-server.pcap"},
+	} {
+		a, _ := streams(t, c.a)
+		b, conns := streams(t, c.b)
+		same := 0
+		for k := range a {
+			if b[k] == nil || len(a[k]) != 1 || len(b[k]) != 1 {
+				continue
+			}
+			for d := range 2 {
+				x, y := a[k][0], b[k][0]
+				if len(x.gaps[d])+len(y.gaps[d]) > 0 {
+					t.Errorf("%s: %s direction %d: gaps %v and %v", c.a, k.client, d, x.gaps[d], y.gaps[d])
+				}
+				// What the last segments carried may not have arrived.
+				n := min(len(x.stream[d]), len(y.stream[d]))
+				if !bytes.Equal(x.stream[d][:n], y.stream[d][:n]) {
+					t.Errorf("%s: %s direction %d: the ends differ", c.a, k.client, d)
+				}
+				if x.closed[d] && y.closed[d] && len(x.stream[d]) != len(y.stream[d]) {
+					t.Errorf("%s: %s direction %d: %d bytes and %d", c.a, k.client, d, len(x.stream[d]), len(y.stream[d]))
+				}
+				if n > 0 {
+					same++
+				}
+			}
+		}
+		if same == 0 {
+			t.Errorf("%s: no connection seen at both ends", c.a)
+		}
+		t.Logf("%s: %d streams, %d connections", c.a, same, len(conns))
+	}
+}

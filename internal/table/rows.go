@@ -1,0 +1,359 @@
+package table
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// cell is one value of any column. Which field holds it follows from the
+// column's kind: i for time, int, uint, bool and the place of an enum value
+// in its set; f for float; s for text and enum; ss and is for lists. Strings
+// and lists alias the row.
+type cell struct {
+	null bool
+	i    int64
+	f    float64
+	s    string
+	ss   []string
+	is   []int64
+}
+
+// cell reads the column's value from an addressable row.
+func (c *column) cell(row reflect.Value) (v cell) {
+	f := row.Field(c.field)
+	if c.opt {
+		if !f.Field(1).Bool() {
+			v.null = true
+			return v
+		}
+		f = f.Field(0)
+	}
+	switch c.kind {
+	case kindTime:
+		v.i = f.Int()
+		v.null = v.i == 0 && c.Nullable
+	case kindText:
+		v.s = cleanUTF8(f.String())
+		v.null = v.s == "" && c.Nullable
+	case kindEnum:
+		v.s = f.String()
+		v.null = v.s == "" && c.Nullable
+		v.i = int64(slices.Index(c.Enum, v.s))
+	case kindInt:
+		v.i = f.Int()
+	case kindUint:
+		v.i = int64(f.Uint())
+	case kindFloat:
+		v.f = f.Float()
+		v.null = math.IsNaN(v.f) || math.IsInf(v.f, 0)
+	case kindBool:
+		if f.Bool() {
+			v.i = 1
+		}
+	case kindTexts:
+		v.ss = *f.Addr().Interface().(*[]string)
+		for i, s := range v.ss {
+			if !utf8.ValidString(s) {
+				v.ss = slices.Clone(v.ss)
+				for j := i; j < len(v.ss); j++ {
+					v.ss[j] = cleanUTF8(v.ss[j])
+				}
+				break
+			}
+		}
+	case kindInts:
+		v.is = *f.Addr().Interface().(*[]int64)
+	}
+	return v
+}
+
+// cleanUTF8 gives U+FFFD for each byte that is no part of valid UTF-8.
+func cleanUTF8(s string) string {
+	if utf8.ValidString(s) {
+		return s
+	}
+	return string([]rune(s))
+}
+
+// compare orders two cells of the column, null first.
+func (c *column) compare(a, b cell) int {
+	if a.null || b.null {
+		switch {
+		case a.null && b.null:
+			return 0
+		case a.null:
+			return -1
+		}
+		return 1
+	}
+	switch c.kind {
+	case kindText:
+		return strings.Compare(a.s, b.s)
+	case kindEnum:
+		if r := cmp.Compare(a.i, b.i); r != 0 {
+			return r
+		}
+		return strings.Compare(a.s, b.s)
+	case kindFloat:
+		return cmp.Compare(a.f, b.f)
+	case kindTexts:
+		return slices.Compare(a.ss, b.ss)
+	case kindInts:
+		return slices.Compare(a.is, b.is)
+	}
+	return cmp.Compare(a.i, b.i)
+}
+
+func (sp *spec) slice(d *Dataset) reflect.Value { return reflect.ValueOf(d).Elem().Field(sp.field) }
+
+// Len is the number of rows of a table; 0 for a table that is none.
+func (d *Dataset) Len(table string) int {
+	if sp := find(table); sp != nil {
+		return sp.slice(d).Len()
+	}
+	return 0
+}
+
+// SetExperiment writes name into column experiment of every row.
+func (d *Dataset) SetExperiment(name string) {
+	for i := range specs {
+		rows := specs[i].slice(d)
+		for j := range rows.Len() {
+			rows.Index(j).Field(specs[i].cols[0].field).SetString(name)
+		}
+	}
+}
+
+// Append adds the rows of o behind those of d. Lists stay shared.
+func (d *Dataset) Append(o *Dataset) {
+	for i := range specs {
+		rows := specs[i].slice(d)
+		rows.Set(reflect.AppendSlice(rows, specs[i].slice(o)))
+	}
+}
+
+// order is one step of a table's order of rows.
+type order struct {
+	col       *column
+	usedFirst bool // ledger.reason: "used" before every refusal
+}
+
+// rowOrder is TABLES.md's order: experiment, first_at or at, file, frame, key;
+// then every other column, so that the order is total. frame is first_frame
+// or record where a table has these. arrivals go by queue order and
+// ledger by layer.
+func (sp *spec) rowOrder() []order {
+	names := []string{"experiment", "first_at", "at", "file", "frame"}
+	switch sp.schema.Name {
+	case "arrivals":
+		names = []string{"experiment", "seq"}
+	case "ledger":
+		names = []string{"experiment", "layer", "reason"}
+	case "calls", "streams":
+		names = append(names, "first_frame")
+	case "call_resources", "messages":
+		names = append(names, "record")
+	}
+	var out []order
+	add := func(c *column) {
+		for _, o := range out {
+			if o.col == c {
+				return
+			}
+		}
+		out = append(out, order{c, sp.schema.Name == "ledger" && c.Name == "reason"})
+	}
+	for _, n := range names {
+		for i := range sp.cols {
+			if sp.cols[i].Name == n {
+				add(&sp.cols[i])
+			}
+		}
+	}
+	for i := range sp.cols {
+		if sp.cols[i].Key {
+			add(&sp.cols[i])
+		}
+	}
+	for i := range sp.cols {
+		add(&sp.cols[i])
+	}
+	return out
+}
+
+func (o *order) compare(a, b reflect.Value) int {
+	x, y := o.col.cell(a), o.col.cell(b)
+	if o.usedFirst && x.s != y.s {
+		if x.s == "used" {
+			return -1
+		}
+		if y.s == "used" {
+			return 1
+		}
+	}
+	return o.col.compare(x, y)
+}
+
+// sortKey is what of an order column can be compared without reflection:
+// first i, then s.
+type sortKey struct {
+	i int64
+	s string
+}
+
+func (o *order) key(row reflect.Value) sortKey {
+	v := o.col.cell(row)
+	switch {
+	case v.null:
+		return sortKey{i: math.MinInt64}
+	case o.col.kind != kindText:
+		return sortKey{i: v.i}
+	case o.usedFirst && v.s == "used":
+		return sortKey{i: -1}
+	}
+	return sortKey{s: v.s}
+}
+
+// Sort brings the rows of every table into TABLES.md's order. It is total:
+// the same rows in any order give the same result.
+func (d *Dataset) Sort() {
+	for i := range specs {
+		specs[i].sort(d)
+	}
+}
+
+func (sp *spec) sort(d *Dataset) {
+	rows := sp.slice(d)
+	n := rows.Len()
+	if n < 2 {
+		return
+	}
+	// The first columns decide nearly always; their values are taken out once.
+	fast := 0
+	for fast < len(sp.order) && fast < 4 && sp.order[fast].col.kind != kindFloat && !sp.order[fast].col.kind.list() {
+		fast++
+	}
+	keys := make([]sortKey, 0, n*fast)
+	idx := make([]int, n)
+	for j := range n {
+		idx[j] = j
+		for k := range fast {
+			keys = append(keys, sp.order[k].key(rows.Index(j)))
+		}
+	}
+	compare := func(a, b int) int {
+		for k := range fast {
+			x, y := &keys[a*fast+k], &keys[b*fast+k]
+			if r := cmp.Compare(x.i, y.i); r != 0 {
+				return r
+			}
+			if r := strings.Compare(x.s, y.s); r != 0 {
+				return r
+			}
+		}
+		x, y := rows.Index(a), rows.Index(b)
+		for k := range sp.order {
+			if r := sp.order[k].compare(x, y); r != 0 {
+				return r
+			}
+		}
+		return 0
+	}
+	if slices.IsSortedFunc(idx, compare) {
+		return
+	}
+	slices.SortStableFunc(idx, compare)
+	out := reflect.MakeSlice(rows.Type(), n, n)
+	for j, k := range idx {
+		out.Index(j).Set(rows.Index(k))
+	}
+	rows.Set(out)
+}
+
+// Check verifies what the contract promises of every dataset: keys unique
+// within an experiment and known, enums closed, numbers finite. An error here
+// is a bug of whoever made the rows.
+func (d *Dataset) Check() error {
+	for i := range specs {
+		if err := specs[i].check(d); err != nil {
+			return fmt.Errorf("internal: table %s, %w", specs[i].schema.Name, err)
+		}
+	}
+	return nil
+}
+
+func (sp *spec) check(d *Dataset) error {
+	rows := sp.slice(d)
+	hasKey := slices.ContainsFunc(sp.cols, func(c column) bool { return c.Key })
+	// Half a SHA-256 stands for a key: 16 bytes a row, whatever its length.
+	seen := make(map[[16]byte]int, rows.Len())
+	var key []byte
+	for j := range rows.Len() {
+		row := rows.Index(j)
+		key = key[:0]
+		for k := range sp.cols {
+			c := &sp.cols[k]
+			if c.kind == kindFloat {
+				f := row.Field(c.field)
+				known := true
+				if c.opt {
+					known, f = f.Field(1).Bool(), f.Field(0)
+				}
+				if known && (math.IsNaN(f.Float()) || math.IsInf(f.Float(), 0)) {
+					return fmt.Errorf("row %d: %s is %v, wanted a finite number", j, c.Name, f.Float())
+				}
+				continue
+			}
+			isKey := c.Key || k == 0
+			if !isKey && c.kind != kindEnum {
+				continue
+			}
+			v := c.cell(row)
+			if c.kind == kindEnum && !v.null && v.i < 0 {
+				return fmt.Errorf("row %d: %s is %q, wanted one of %s", j, c.Name, v.s, strings.Join(c.Enum, ", "))
+			}
+			if !isKey {
+				continue
+			}
+			if !c.Nullable && (c.kind == kindText && v.s == "" || c.kind == kindTime && v.i == 0) {
+				return fmt.Errorf("row %d: %s is a key and not known", j, c.Name)
+			}
+			key = binary.AppendUvarint(key, uint64(len(v.s)))
+			key = append(key, v.s...)
+			key = binary.AppendVarint(key, v.i)
+		}
+		if !hasKey {
+			continue
+		}
+		full := sha256.Sum256(key)
+		sum := [16]byte(full[:16])
+		if at, dup := seen[sum]; dup {
+			return fmt.Errorf("rows %d and %d have the same key %s", at, j, sp.keyText(row))
+		}
+		seen[sum] = j
+	}
+	return nil
+}
+
+func (sp *spec) keyText(row reflect.Value) string {
+	var b []byte
+	for k := range sp.cols {
+		c := &sp.cols[k]
+		if !c.Key && k != 0 {
+			continue
+		}
+		if len(b) > 0 {
+			b = append(b, ' ')
+		}
+		b = append(append(b, c.Name...), '=')
+		b = c.appendJSON(b, c.cell(row))
+	}
+	return string(b)
+}

@@ -1,0 +1,937 @@
+package report
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/sessions"
+)
+
+const (
+	maxLanes  = 8
+	maxRungs  = 80  // drawn in one ladder; the rest is counted
+	maxCalls  = 200 // of a scenario drawn as ladders
+	foldAfter = int64(500e6)
+	maxTicks  = 200 // values of a phase drawn one by one
+)
+
+// Ladder is one call, or the typical call of a scenario, laid out in rows.
+type Ladder struct {
+	ID     string   `json:"id"`
+	CallID string   `json:"call_id"`
+	Title  string   `json:"title"`
+	Sub    string   `json:"sub"`
+	Lanes  []Lane   `json:"lanes"`
+	Rows   []Rung   `json:"rows"`
+	Media  []Bar    `json:"media"`
+	Note   string   `json:"note,omitempty"`
+	From   string   `json:"from,omitempty"`
+	To     string   `json:"to,omitempty"`
+	Start  string   `json:"start,omitempty"`
+	Facts  []string `json:"facts"`
+}
+
+// Lane is a vertical line: one host, headed by what it does.
+type Lane struct {
+	Role    string `json:"role"`
+	Name    string `json:"name"`
+	Address string `json:"address"`
+}
+
+// Rung is one row: a message, a fold (time without signaling) or the text of
+// the media between two lanes.
+type Rung struct {
+	Kind   string   `json:"kind"` // message, fold, media
+	From   int      `json:"from"`
+	To     int      `json:"to"`
+	At     int64    `json:"at_ns"` // from t = 0
+	Until  int64    `json:"until_ns,omitempty"`
+	Time   string   `json:"time,omitempty"`
+	Label  string   `json:"label"`
+	Style  string   `json:"style,omitempty"` // signaling, stun, dtls, http, media, unseen
+	Failed bool     `json:"failed,omitempty"`
+	Again  string   `json:"again,omitempty"`
+	Lines  []string `json:"lines,omitempty"`
+	Spread *Spread  `json:"spread,omitempty"`
+	Detail *Detail  `json:"detail,omitempty"`
+
+	key string // what the rung is, over calls
+}
+
+// Bar is a stream beside the lane it starts from.
+type Bar struct {
+	Lane  int     `json:"lane"`
+	Peer  int     `json:"peer"`
+	From  int64   `json:"from_ns"`
+	To    int64   `json:"to_ns"`
+	Holes []int64 `json:"holes_ns"` // starts of the seconds that lost packets
+	Tip   string  `json:"tip"`
+}
+
+// Spread is the time since the rung above over all calls of a scenario.
+type Spread struct {
+	N      int     `json:"n"`
+	Median int64   `json:"median_ns"`
+	Low    int64   `json:"low_ns"`  // quarter
+	High   int64   `json:"high_ns"` // three quarters
+	Ticks  []int64 `json:"ticks_ns"`
+	Text   string  `json:"text"`
+}
+
+// Detail is what the panel of a rung shows.
+type Detail struct {
+	ID     string `json:"id"`
+	Title  string `json:"title"`
+	Time   string `json:"time"`
+	Since  string `json:"since"`
+	Frame  string `json:"frame"`
+	Ends   string `json:"ends"`
+	Read   string `json:"read,omitempty"`
+	Text   string `json:"text,omitempty"`
+	Filter string `json:"filter,omitempty"`
+}
+
+// Scenario is the calls that went the same way.
+type Scenario struct {
+	ID      string   `json:"id"`
+	Title   string   `json:"title"`
+	Count   string   `json:"count"`
+	Typical *Ladder  `json:"typical"`
+	Caption string   `json:"caption"`
+	Ladders []Ladder `json:"ladders"`
+	Others  *Table   `json:"others,omitempty"`
+	FigNo   int      `json:"fig_no,omitempty"`
+}
+
+type callKey struct{ exp, id string }
+
+// flows indexes what ladders are drawn from.
+type flows struct {
+	d       *table.Dataset
+	clock   clock
+	signals map[callKey][]int
+	streams map[callKey][]int
+	hosts   map[callKey]int // by experiment and address
+	holes   map[streamKey][]decode.Time
+	detail  int // bytes of decoded messages that may still be kept
+}
+
+type streamKey struct {
+	exp string
+	id  uint32
+}
+
+func newFlows(d *table.Dataset, c clock) *flows {
+	f := &flows{d: d, clock: c, signals: map[callKey][]int{}, streams: map[callKey][]int{}, hosts: map[callKey]int{}, holes: map[streamKey][]decode.Time{}, detail: 6 << 20}
+	for i := range d.Signals {
+		if s := &d.Signals[i]; s.CallID != "" {
+			k := callKey{s.Experiment, s.CallID}
+			f.signals[k] = append(f.signals[k], i)
+		}
+	}
+	for i := range d.Streams {
+		if s := &d.Streams[i]; s.CallID != "" {
+			k := callKey{s.Experiment, s.CallID}
+			f.streams[k] = append(f.streams[k], i)
+		}
+	}
+	for i := range d.Hosts {
+		f.hosts[callKey{d.Hosts[i].Experiment, d.Hosts[i].Address}] = i
+	}
+	for i := range d.StreamIntervals {
+		if v := &d.StreamIntervals[i]; v.Lost > 0 {
+			k := streamKey{v.Experiment, v.StreamID}
+			if len(f.holes[k]) < 60 {
+				f.holes[k] = append(f.holes[k], v.At)
+			}
+		}
+	}
+	return f
+}
+
+// roleRank orders lanes and columns: control left, media right.
+var roleRank = map[string]int{"dns": 0, "events": 1, "rest": 2, "webhook": 3, "signaling": 4, "": 5, "other": 5, "client": 6, "mediastream": 7, "stun": 8, "turn": 9, "media": 10}
+
+// mainRole is the role that a host stands under, of all it has.
+func mainRole(roles []string) string {
+	for _, r := range []string{"client", "signaling", "rest", "events", "webhook", "mediastream", "turn", "media", "stun", "dns"} {
+		if slices.Contains(roles, r) {
+			return r
+		}
+	}
+	return "other"
+}
+
+// lanes finds the hosts of a call in the order of their roles.
+func (f *flows) lanes(exp string, sigs, streams []int) ([]Lane, map[string]int) {
+	var addrs []string
+	speaks := map[string]string{} // role by what was said, when hosts does not know
+	seen := func(a, role string) {
+		if a == "" {
+			return
+		}
+		if _, ok := speaks[a]; !ok {
+			addrs = append(addrs, a)
+			speaks[a] = role
+		}
+	}
+	for _, i := range sigs {
+		s := &f.d.Signals[i]
+		if drawn(s) {
+			seen(s.Src, "")
+			seen(s.Dst, "")
+		}
+	}
+	for _, i := range streams {
+		seen(f.d.Streams[i].Src, "media")
+		seen(f.d.Streams[i].Dst, "media")
+	}
+	lane := func(a string) Lane {
+		l := Lane{Role: speaks[a], Address: show(a, 45)}
+		if h, ok := f.hosts[callKey{exp, a}]; ok {
+			l.Role = mainRole(f.d.Hosts[h].Roles)
+			if len(f.d.Hosts[h].Names) > 0 {
+				l.Name = show(f.d.Hosts[h].Names[0], 28)
+			}
+		}
+		if l.Role == "" {
+			l.Role = "other"
+		}
+		return l
+	}
+	ls := make(map[string]Lane, len(addrs))
+	for _, a := range addrs {
+		ls[a] = lane(a)
+	}
+	slices.SortStableFunc(addrs, func(a, b string) int { return cmp.Compare(roleRank[ls[a].Role], roleRank[ls[b].Role]) })
+	out := []Lane{}
+	at := map[string]int{}
+	for _, a := range addrs {
+		if len(out) >= maxLanes {
+			at[a] = maxLanes - 1
+			out[maxLanes-1] = Lane{Role: "others", Address: plural(int64(len(addrs)-maxLanes+1), "host", "hosts")}
+			continue
+		}
+		at[a] = len(out)
+		l := ls[a]
+		if l.Role == "other" {
+			l.Role = "host"
+		}
+		out = append(out, l)
+	}
+	return out, at
+}
+
+// drawn tells whether a signal gets a rung; the others are counted below.
+func drawn(s *sessions.Signal) bool {
+	return s.Protocol != "rtcp" && s.Protocol != "websocket" && s.Protocol != "dns"
+}
+
+func style(protocol string) string {
+	switch protocol {
+	case "stun":
+		return "stun"
+	case "dtls", "tls":
+		return "dtls"
+	case "http", "mediastream", "dns", "websocket":
+		return "http"
+	case "rtcp":
+		return "media"
+	}
+	return "signaling"
+}
+
+// failed tells whether a final status is a failure: authentication is asked
+// for with 401 and 407, and 487 is what a CANCEL is answered with.
+func failed(s *sessions.Signal) bool {
+	c := s.StatusCode
+	return c.Known && c.V >= 400 && c.V != 401 && c.V != 407 && c.V != 487
+}
+
+// build lays one call out. details tells whether panels are wanted.
+func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
+	k := callKey{c.Experiment, c.CallID}
+	sigs := slices.Clone(f.signals[k])
+	slices.SortStableFunc(sigs, func(a, b int) int {
+		x, y := &f.d.Signals[a], &f.d.Signals[b]
+		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.File, y.File), cmp.Compare(x.Frame.V, y.Frame.V))
+	})
+	streams := f.streams[k]
+	l := Ladder{ID: id, CallID: c.CallID, Title: show(c.CallID, 60), Rows: []Rung{}, Media: []Bar{}, Facts: []string{}, From: show(c.From, 60), To: show(c.To, 60), Start: f.clock.full(c.InitiatedAt)}
+	if l.From != "" || l.To != "" {
+		l.Sub = orDash(l.From) + " → " + orDash(l.To)
+	}
+	var lane map[string]int
+	l.Lanes, lane = f.lanes(c.Experiment, sigs, streams)
+
+	// t = 0 is the request that began the call: the first rung of a signaling
+	// protocol that carries an invitation, else the first rung.
+	var t0 decode.Time
+	for _, i := range sigs {
+		s := &f.d.Signals[i]
+		if drawn(s) && strings.EqualFold(s.Kind, "invite") {
+			t0 = s.At
+			break
+		}
+	}
+	hidden := map[string]int{}
+	hiddenNames := []string{}
+	total := 0
+	for _, i := range sigs {
+		if s := &f.d.Signals[i]; drawn(s) {
+			total++
+			if t0 == 0 {
+				t0 = s.At
+			}
+		} else {
+			if hidden[s.Protocol] == 0 {
+				hiddenNames = append(hiddenNames, s.Protocol)
+			}
+			hidden[s.Protocol]++
+		}
+	}
+	if t0 == 0 {
+		for n, i := range streams {
+			if a := f.d.Streams[i].FirstAt; n == 0 || a < t0 {
+				t0 = a
+			}
+		}
+	}
+
+	type again struct{ n, last int }
+	repeats := map[string]*again{}
+	var copies [][2]int // rung, its number among the copies
+	var copyKeys []string
+	count1 := map[string]int{}
+	var rungs []Rung
+	skipped := 0
+	var drawnIdx []int
+	for _, i := range sigs {
+		if drawn(&f.d.Signals[i]) {
+			drawnIdx = append(drawnIdx, i)
+		}
+	}
+	for n := 0; n < len(drawnIdx); n++ {
+		s := &f.d.Signals[drawnIdx[n]]
+		if total > 4*maxRungs && n > 3*maxRungs && n < total-maxRungs/2 {
+			skipped++ // a call of thousands of messages: count, do not lay out
+			continue
+		}
+		r := Rung{Kind: "message", From: lane[s.Src], To: lane[s.Dst], At: int64(s.At - t0), Style: style(s.Protocol), Failed: failed(s)}
+		r.Time = since(r.At)
+		r.Label = show(cmp.Or(s.Label, s.Kind), 48)
+		base := s.Kind + "|" + strconv.Itoa(r.From) + "|" + strconv.Itoa(r.To)
+		if s.Retransmission {
+			a := repeats[base+"|"+s.Label]
+			if a == nil {
+				a = &again{n: 1}
+				repeats[base+"|"+s.Label] = a
+			}
+			a.n++
+			copies = append(copies, [2]int{len(rungs), a.n})
+			copyKeys = append(copyKeys, base+"|"+s.Label)
+		} else {
+			repeats[base+"|"+s.Label] = &again{n: 1}
+			count1[base]++
+			r.key = base + "|" + strconv.Itoa(count1[base])
+		}
+		// More than three of one kind in a row are one rung.
+		m := n + 1
+		for m < len(drawnIdx) {
+			o := &f.d.Signals[drawnIdx[m]]
+			if o.Kind != s.Kind || o.Src != s.Src || o.Dst != s.Dst || o.Protocol != s.Protocol || o.Retransmission != s.Retransmission || failed(o) != r.Failed || s.Retransmission {
+				break
+			}
+			m++
+		}
+		if details {
+			r.Detail = f.panel(s, id+"-"+strconv.Itoa(len(rungs)+1), r.Time)
+		}
+		if m-n > 3 {
+			last := &f.d.Signals[drawnIdx[m-1]]
+			r.Label = show(s.Kind, 36) + ", " + count(int64(m-n)) + " in " + span(int64(last.At-s.At))
+			r.Until = int64(last.At - t0)
+			count1[base] += m - n - 1
+			if r.Detail != nil {
+				var b strings.Builder
+				for x := n; x < m && x < n+30; x++ {
+					o := &f.d.Signals[drawnIdx[x]]
+					b.WriteString(since(int64(o.At-t0)) + "  frame " + optCount(o.Frame) + "  " + show(cmp.Or(o.Label, o.Kind), 60) + "\n")
+				}
+				if m-n > 30 {
+					b.WriteString("and " + count(int64(m-n-30)) + " more, in table signals\n")
+				}
+				r.Detail.Title = r.Label
+				r.Detail.Text = b.String() + "\n" + r.Detail.Text
+			}
+			n = m - 1
+		}
+		rungs = append(rungs, r)
+	}
+	for n, x := range copies {
+		r := &rungs[x[0]]
+		r.Again = "again, " + ordinal(x[1]) + " of " + strconv.Itoa(max(repeats[copyKeys[n]].n, x[1]))
+	}
+	if len(rungs) > maxRungs {
+		cut := len(rungs) - maxRungs
+		head := maxRungs * 3 / 4
+		a, b := rungs[head-1], rungs[head+cut]
+		fold := Rung{Kind: "fold", At: a.At, Until: b.At, Label: plural(int64(cut+skipped), "message", "messages") + " not drawn, in table signals"}
+		rungs = slices.Concat(rungs[:head:head], []Rung{fold}, rungs[head+cut:])
+	}
+
+	rungs = f.media(&l, rungs, streams, lane, t0)
+	// Folds, where neither message nor media text fills the time.
+	for n, r := range rungs {
+		if n > 0 && r.Kind == "message" && rungs[n-1].Kind == "message" {
+			p := rungs[n-1]
+			if gap := r.At - max(p.At, p.Until); gap >= foldAfter {
+				l.Rows = append(l.Rows, Rung{Kind: "fold", At: max(p.At, p.Until), Until: r.At, Label: span(gap) + " without signaling"})
+			}
+		}
+		l.Rows = append(l.Rows, r)
+	}
+	var parts []string
+	for _, p := range hiddenNames {
+		n := int64(hidden[p])
+		switch p {
+		case "rtcp":
+			parts = append(parts, plural(n, "RTCP packet", "RTCP packets"))
+		case "websocket":
+			parts = append(parts, plural(n, "heartbeat or WebSocket control frame", "heartbeats and WebSocket control frames"))
+		default:
+			parts = append(parts, plural(n, "DNS message", "DNS messages"))
+		}
+	}
+	if len(parts) > 0 {
+		l.Note = "Not drawn: " + listText(parts) + "."
+	}
+	l.Facts = callFacts(c)
+	return l
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}
+
+func ordinal(n int) string {
+	suffix := "th"
+	if n%100 < 11 || n%100 > 13 {
+		switch n % 10 {
+		case 1:
+			suffix = "st"
+		case 2:
+			suffix = "nd"
+		case 3:
+			suffix = "rd"
+		}
+	}
+	return strconv.Itoa(n) + suffix
+}
+
+// callFacts are the phases of one call, as far as they are known.
+func callFacts(c *sessions.Call) []string {
+	out := []string{}
+	ms := func(name string, v sessions.Float) {
+		if v.Known && !math.IsNaN(v.V) && math.Abs(v.V) < 1e12 {
+			out = append(out, name+" "+span(int64(v.V*1e6)))
+		}
+	}
+	ms("post-dial delay", c.PostDialDelayMS)
+	ms("rang", c.RingMS)
+	ms("ICE", c.ICEms)
+	ms("DTLS", c.DTLSms)
+	if c.DurationS.Known {
+		out = append(out, "lasted "+span(int64(c.DurationS.V*1e9)))
+	}
+	if c.EndedBy != "" {
+		out = append(out, "ended by "+c.EndedBy)
+	}
+	if c.StatusCode.Known && c.StatusCode.V >= 300 {
+		out = append(out, "status "+strconv.FormatInt(c.StatusCode.V, 10))
+	}
+	if c.ErrorCode.Known {
+		out = append(out, "error "+strconv.FormatInt(c.ErrorCode.V, 10))
+	}
+	if c.Cause != "" {
+		out = append(out, "cause: "+show(c.Cause, 60))
+	}
+	if c.OpenAtEnd {
+		out = append(out, "still going on when the capture ended")
+	}
+	return out
+}
+
+// panel is the detail of one message, within the byte budget of the page.
+func (f *flows) panel(s *sessions.Signal, id, since string) *Detail {
+	p := &Detail{ID: id, Title: show(cmp.Or(s.Label, s.Kind), 80), Time: f.clock.full(s.At), Since: since}
+	p.Ends = endpoint(s.Src, s.SrcPort) + " → " + endpoint(s.Dst, s.DstPort)
+	if s.Frame.Known {
+		p.Frame = count(s.Frame.V) + " of " + show(s.File, 80)
+		if s.FirstFrame.Known && s.FirstFrame.V != s.Frame.V {
+			p.Frame = count(s.FirstFrame.V) + " to " + p.Frame
+		}
+		p.Filter = "frame.number == " + strconv.FormatInt(s.Frame.V, 10)
+	}
+	p.Read = protocolName(s.Protocol)
+	if s.Decrypted {
+		p.Read += ", read with a key"
+	}
+	if text := showLines(s.Detail, 400); text != "" {
+		if len(text) > 8<<10 { // 4 KiB by contract; escapes may lengthen it
+			text = strings.ToValidUTF8(text[:8<<10], "") + "…"
+		}
+		if f.detail -= len(text); f.detail >= 0 {
+			p.Text = text
+		} else {
+			p.Text = "(kept in table signals only: this page holds enough text)"
+		}
+	}
+	return p
+}
+
+func endpoint(addr string, port sessions.Uint) string {
+	a := show(addr, 45)
+	if !port.Known {
+		return a
+	}
+	if strings.Contains(a, ":") {
+		a = "[" + a + "]"
+	}
+	return a + ":" + strconv.FormatUint(uint64(port.V), 10)
+}
+
+func protocolName(p string) string {
+	switch p {
+	case "sip", "stun", "dtls", "rtcp", "dns", "tls", "http":
+		return strings.ToUpper(p)
+	case "pstream":
+		return "signaling of the Voice SDK"
+	case "matrix":
+		return "signaling of the Voice SDK, first generation"
+	case "mediastream":
+		return "media stream over WebSocket"
+	case "websocket":
+		return "WebSocket"
+	}
+	return show(p, 20)
+}
+
+// media inserts one row of text for each pair of lanes that exchanged streams,
+// and the bars beside them.
+func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]int, t0 decode.Time) []Rung {
+	type pair struct{ a, b int }
+	by := map[pair][]int{}
+	var pairs []pair
+	for _, i := range streams {
+		s := &f.d.Streams[i]
+		a, b := lane[s.Src], lane[s.Dst]
+		p := pair{min(a, b), max(a, b)}
+		if by[p] == nil {
+			pairs = append(pairs, p)
+		}
+		by[p] = append(by[p], i)
+	}
+	slices.SortStableFunc(pairs, func(x, y pair) int {
+		return cmp.Compare(f.d.Streams[by[x][0]].FirstAt, f.d.Streams[by[y][0]].FirstAt)
+	})
+	for _, p := range pairs {
+		row := Rung{Kind: "media", From: p.a, To: p.b, Style: "media", Lines: []string{}}
+		right, left := false, false
+		codecs := []string{}
+		for n, i := range by[p] {
+			s := &f.d.Streams[i]
+			from, to := int64(s.FirstAt-t0), int64(s.LastAt-t0)
+			if n == 0 || from < row.At {
+				row.At = from
+			}
+			row.Until = max(row.Until, to)
+			dir := "→"
+			if lane[s.Src] == p.b && p.a != p.b {
+				dir, left = "←", true
+			} else {
+				right = true
+			}
+			codec := show(s.Codec, 20)
+			if codec == "" && s.Encrypted && !s.Decrypted {
+				codec = "SRTP"
+			}
+			if codec != "" && !slices.Contains(codecs, codec) {
+				codecs = append(codecs, codec)
+			}
+			t := dir + " " + plural(s.Packets, "packet", "packets") + ", " + count(s.Lost) + " lost"
+			if s.Lost > 0 && s.LostPct.Known {
+				t += " (" + sig(s.LostPct.V, 2) + nbsp + "%)"
+			}
+			if s.JitterMeanMS.Known {
+				t += ", jitter " + sig(s.JitterMeanMS.V, 2) + nbsp + "ms"
+			}
+			if s.MOS.Known {
+				t += ", MOS " + fixed(s.MOS.V, 1)
+			}
+			if len(row.Lines) < 4 {
+				row.Lines = append(row.Lines, t)
+			}
+			b := Bar{Lane: lane[s.Src], Peer: lane[s.Dst], From: from, To: to, Holes: []int64{}, Tip: t}
+			for _, h := range f.holes[streamKey{s.Experiment, s.StreamID}] {
+				b.Holes = append(b.Holes, int64(h-t0))
+			}
+			l.Media = append(l.Media, b)
+		}
+		if n := len(by[p]) - 4; n > 0 {
+			row.Lines = append(row.Lines, "and "+plural(int64(n), "stream", "streams")+" more")
+		}
+		way := " one way, "
+		if left && right {
+			way = " both ways, "
+		}
+		row.Label = cmp.Or(strings.Join(codecs, " and "), "media") + way + span(row.Until-row.At)
+		row.Time = since(row.At)
+		at := len(rungs)
+		for n, r := range rungs {
+			if r.At > row.At {
+				at = n
+				break
+			}
+		}
+		rungs = slices.Insert(rungs, at, row)
+	}
+	return rungs
+}
+
+var outcomeRank = map[string]int{"answered": 0, "rejected": 1, "busy": 2, "cancelled": 3, "no-answer": 4, "ignored": 5, "failed": 6, "in-progress": 7, "": 8}
+
+func scenarioTitle(c *sessions.Call) string {
+	t := "Call"
+	switch {
+	case c.Direction == "inbound":
+		t = "Incoming call"
+	case c.Direction == "outbound":
+		t = "Outgoing call"
+	case c.Direction == "outbound-api":
+		t = "Call placed through the API"
+	case c.Direction == "outbound-dial":
+		t = "Call dialed by an application"
+	case c.Direction != "":
+		t = "Call (" + show(c.Direction, 30) + ")"
+	}
+	switch c.Outcome {
+	case "":
+	case "no-answer":
+		t += ", not answered"
+	case "in-progress":
+		t += ", still in progress"
+	default:
+		t += ", " + show(c.Outcome, 30)
+	}
+	p := slices.Clone(c.Protocols)
+	slices.Sort(p)
+	p = slices.Compact(p)
+	for i := range p {
+		switch p[i] {
+		case "sip":
+			p[i] = "SIP"
+		case "pstream":
+			p[i] = "Voice SDK"
+		case "matrix":
+			p[i] = "Voice SDK 1"
+		case "resource":
+			p[i] = "export"
+		case "mediastream":
+			p[i] = "media stream"
+		default:
+			p[i] = show(p[i], 20)
+		}
+	}
+	if len(p) > 0 {
+		t += " (" + strings.Join(p, ", ") + ")"
+	}
+	return t
+}
+
+// scenarios groups the calls that have something to draw, each group with its
+// typical ladder first.
+func (f *flows) scenarios() []Scenario {
+	by := map[string][]int{}
+	names := []string{}
+	for i := range f.d.Calls {
+		c := &f.d.Calls[i]
+		k := callKey{c.Experiment, c.CallID}
+		if len(f.signals[k]) == 0 && len(f.streams[k]) == 0 {
+			continue
+		}
+		t := scenarioTitle(c)
+		if by[t] == nil {
+			names = append(names, t)
+		}
+		by[t] = append(by[t], i)
+	}
+	f.order(names, by)
+	out := []Scenario{}
+	for n, name := range names {
+		s := Scenario{ID: "s" + strconv.Itoa(n+1), Title: name, Count: plural(int64(len(by[name])), "call", "calls"), Ladders: []Ladder{}}
+		s.Typical, s.Caption = f.typical(by[name], s.ID)
+		for k, i := range by[name] {
+			if k >= maxCalls || len(out) >= 40 && k > 0 {
+				break
+			}
+			s.Ladders = append(s.Ladders, f.build(&f.d.Calls[i], s.ID+"-"+strconv.Itoa(k+1), true))
+		}
+		if rest := by[name][len(s.Ladders):]; len(rest) > 0 {
+			s.Others = f.callTable(rest)
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// order sorts scenarios: by outcome, the frequent before the rare.
+func (f *flows) order(names []string, by map[string][]int) {
+	slices.SortFunc(names, func(a, b string) int {
+		x, y := &f.d.Calls[by[a][0]], &f.d.Calls[by[b][0]]
+		return cmp.Or(cmp.Compare(outcomeRank[x.Outcome], outcomeRank[y.Outcome]), cmp.Compare(len(by[b]), len(by[a])), cmp.Compare(a, b))
+	})
+}
+
+const maxRows = 200 // rows of a table that the page holds
+
+func (f *flows) callTable(calls []int) *Table {
+	t := &Table{ID: "", Label: "Further calls", Rows: []Row{}, Cols: []Col{{Name: "Call"}, {Name: "From"}, {Name: "To"}, {Name: "Began"}, {Name: "Outcome"}, {Name: "Duration", Unit: "s", Num: true}}}
+	for n, i := range calls {
+		if n == maxRows {
+			t.More = count(int64(len(calls)-maxRows)) + " more in table calls."
+			break
+		}
+		c := &f.d.Calls[i]
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(c.CallID, 40), Class: "mono"}, {Text: show(c.From, 40)}, {Text: show(c.To, 40)}, {Text: f.clock.second(c.InitiatedAt)},
+			{Text: show(c.Outcome, 20)}, {Text: optFixed(c.DurationS, 1)}}})
+	}
+	return t
+}
+
+// typical picks the call of a scenario that is nearest to all: among those with
+// the most frequent sequence of rungs, the one whose times differ least from
+// the medians. Beside each of its rungs stands the time since the rung above,
+// over every call that has both.
+func (f *flows) typical(calls []int, id string) (*Ladder, string) {
+	type laid struct {
+		call int
+		seq  string
+		at   map[string]int64
+	}
+	all := make([]laid, 0, min(len(calls), 20000))
+	freq := map[string]int{}
+	for n, i := range calls {
+		if n >= 20000 {
+			break // a sample of 20 000 says the same
+		}
+		l := f.build(&f.d.Calls[i], "", false)
+		x := laid{call: i, at: map[string]int64{}}
+		var b strings.Builder
+		for _, r := range l.Rows {
+			switch {
+			case r.Kind == "message" && r.key != "":
+				b.WriteString(r.key + ";")
+				x.at[r.key] = r.At
+			case r.Kind == "media":
+				k := "media|" + strconv.Itoa(r.From) + "|" + strconv.Itoa(r.To)
+				b.WriteString(k + ";")
+				x.at[k] = r.At
+			}
+		}
+		x.seq = b.String()
+		freq[x.seq]++
+		all = append(all, x)
+	}
+	bestSeq := ""
+	for _, x := range all { // first of the most frequent, in order of calls
+		if bestSeq == "" || freq[x.seq] > freq[bestSeq] {
+			bestSeq = x.seq
+		}
+	}
+	keys := strings.Split(strings.TrimSuffix(bestSeq, ";"), ";")
+	values := map[string][]float64{}
+	for _, x := range all {
+		prev, ok := int64(0), false
+		for _, k := range keys {
+			at, has := x.at[k]
+			if has && ok {
+				values[k] = append(values[k], float64(at-prev))
+			}
+			prev, ok = at, has
+		}
+	}
+	for _, v := range values {
+		slices.Sort(v)
+	}
+	best, bestD := -1, math.Inf(1)
+	for n, x := range all {
+		if x.seq != bestSeq {
+			continue
+		}
+		d, prev := 0.0, int64(0)
+		for k, key := range keys {
+			at := x.at[key]
+			if v := values[key]; k > 0 && len(v) > 0 {
+				// Compared as ratios: a phase of 1 ms weighs as one of 1 s.
+				m := quantile(v, 0.5)
+				d += math.Abs(math.Log1p(math.Max(0, float64(at-prev))/1e5) - math.Log1p(math.Max(0, m)/1e5))
+			}
+			prev = at
+		}
+		if d < bestD {
+			best, bestD = n, d
+		}
+	}
+	if best < 0 {
+		return nil, ""
+	}
+	l := f.build(&f.d.Calls[all[best].call], id+"-t", false)
+	out := Ladder{ID: id + "-t", CallID: l.CallID, Lanes: l.Lanes, Rows: []Rung{}, Media: []Bar{}, Facts: []string{}}
+	first := true
+	for _, r := range l.Rows {
+		switch r.Kind {
+		case "fold":
+			continue
+		case "media":
+			r.key = "media|" + strconv.Itoa(r.From) + "|" + strconv.Itoa(r.To)
+			from, to := r.From, r.To
+			for _, b := range l.Media {
+				if min(b.Lane, b.Peer) == from && max(b.Lane, b.Peer) == to && b.From == r.At {
+					from, to = b.Lane, b.Peer
+					break
+				}
+			}
+			r = Rung{Kind: "message", From: from, To: to, At: r.At, Label: "first RTP packet", Style: "media", key: r.key}
+		}
+		r.Again = ""
+		if r.key == "" {
+			continue
+		}
+		r.Time = ""
+		if first {
+			r.Spread = &Spread{Text: "t = 0", Ticks: []int64{}}
+			first = false
+		} else if v := values[r.key]; len(v) > 0 {
+			r.Spread = spread(v)
+		}
+		out.Rows = append(out.Rows, r)
+	}
+	if len(out.Rows) == 0 {
+		return nil, ""
+	}
+	// Time that the callers set is a fold, not a phase.
+	for n := 1; n < len(out.Rows); n++ {
+		r := &out.Rows[n]
+		if p := out.Rows[n-1]; ending(r.key) && !ending(p.key) && r.At-p.At >= foldAfter {
+			r.Spread = nil
+			out.Rows = slices.Insert(out.Rows, n, Rung{Kind: "fold", At: p.At, Until: r.At, Label: "until one side ends it, time set by the callers", Spread: &Spread{Text: "not a protocol phase", Ticks: []int64{}}})
+			break
+		}
+	}
+	caption := "The call nearest to all " + count(int64(len(calls))) + ", " + show(l.CallID, 40) + ". Each tick is one call, the dot the median, the bar the middle half of the time since the rung above."
+	switch {
+	case len(calls) == 1:
+		caption = "The only call that went this way; the times are since the rung above."
+	case len(calls) < 5:
+		caption = plural(int64(len(calls)), "call", "calls") + " went this way, too few for a median: each value stands for itself, as time since the rung above."
+	}
+	if freq[bestSeq] < len(all) {
+		caption += " " + count(int64(freq[bestSeq])) + " of " + count(int64(len(all))) + " have exactly these messages; the others count where they have both rungs."
+	}
+	return &out, caption
+}
+
+// ending tells whether a rung's key is of the messages that end a call.
+func ending(key string) bool {
+	kind, _, _ := strings.Cut(key, "|")
+	switch strings.ToLower(kind) {
+	case "bye", "hangup", "disconnect", "cancel":
+		return true
+	}
+	return false
+}
+
+// spread summarises sorted values in ns; fewer than five stand for themselves.
+func spread(v []float64) *Spread {
+	s := &Spread{N: len(v), Ticks: []int64{}}
+	s.Median, s.Low, s.High = int64(quantile(v, 0.5)), int64(quantile(v, 0.25)), int64(quantile(v, 0.75))
+	if len(v) <= maxTicks {
+		for _, x := range v {
+			s.Ticks = append(s.Ticks, int64(x))
+		}
+	} else {
+		for i := range maxTicks {
+			s.Ticks = append(s.Ticks, int64(v[i*(len(v)-1)/(maxTicks-1)]))
+		}
+	}
+	if len(v) < 5 {
+		var parts []string
+		for _, x := range v {
+			parts = append(parts, span(int64(x)))
+		}
+		s.Text = listText(slices.Compact(parts))
+		return s
+	}
+	s.Text = span(s.Median) + " (" + span(s.Low) + " to " + span(s.High) + ")"
+	return s
+}
+
+// submission is the flow of messages, from their resources alone.
+func submission(d *table.Dataset, id string) *Scenario {
+	var waits, receipts []float64
+	n := int64(0)
+	for i := range d.Messages {
+		m := &d.Messages[i]
+		n++
+		if m.WaitS.Known && m.SentAt.Known() && !math.IsNaN(m.WaitS.V) {
+			waits = append(waits, m.WaitS.V*1e9)
+		}
+		if m.SentAt.Known() && m.UpdatedAt.Known() && m.UpdatedAt > m.SentAt {
+			receipts = append(receipts, float64(m.UpdatedAt-m.SentAt))
+		}
+	}
+	if len(waits) == 0 {
+		return nil
+	}
+	seen := false
+	for i := range d.Signals {
+		if s := &d.Signals[i]; strings.HasPrefix(s.Kind, "POST Messages") {
+			seen = true
+			break
+		}
+	}
+	slices.Sort(waits)
+	slices.Sort(receipts)
+	none := func(t string) *Spread { return &Spread{Text: t, Ticks: []int64{}} }
+	st, said := "unseen", "not captured: export only"
+	if seen {
+		st, said = "http", ""
+	}
+	l := &Ladder{ID: id + "-t", Media: []Bar{}, Facts: []string{}, Lanes: []Lane{{Role: "client", Name: "REST"}, {Role: "provider", Name: "API and queue"}, {Role: "carrier", Name: "SMS"}},
+		Rows: []Rung{
+			{Kind: "message", From: 0, To: 1, Label: "POST Messages", Style: st, Spread: none(said)},
+			{Kind: "message", From: 1, To: 0, Label: "accepted, queued", Style: st, Spread: none("t = 0, date_created")},
+			{Kind: "fold", Label: "in the queue", Spread: none("")},
+			{Kind: "message", From: 1, To: 2, Label: "sent, date_sent", Style: "signaling", Spread: spread(waits)},
+		}}
+	caption := "Times are those of the resources. Half of the messages waited " + span(int64(quantile(waits, 0.5))) + " or less in the queue."
+	if len(waits) < 5 {
+		caption = "Times are those of the resources."
+	}
+	if len(receipts) > 0 {
+		l.Rows = append(l.Rows, Rung{Kind: "message", From: 2, To: 1, Label: "last change, date_updated", Style: "unseen", Spread: spread(receipts)})
+	}
+	if !seen {
+		caption += " Dashed rungs were not captured."
+	}
+	return &Scenario{ID: id, Title: "Message submission", Count: plural(n, "message", "messages"), Typical: l, Caption: caption, Ladders: []Ladder{}}
+}

@@ -1,0 +1,1395 @@
+package report
+
+import (
+	"cmp"
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/rates"
+	"github.com/twtrace/twtrace/sessions"
+)
+
+// Options are the reader's choices.
+type Options struct {
+	Title     string         // "" makes one from the content
+	Redacted  bool           // the dataset holds pseudonyms
+	Zone      *time.Location // of displayed times; nil is UTC
+	Reproduce string         // the command line that makes this file again
+}
+
+// Page is what the report says, before any pixel: plain data, no slice nil.
+type Page struct {
+	Title      string         `json:"title"`
+	Kicker     string         `json:"kicker"`
+	Lead       string         `json:"lead"`
+	Banner     string         `json:"banner,omitempty"`
+	Sections   []Section      `json:"sections"`
+	Groups     []VerdictTable `json:"groups"`
+	Rule       string         `json:"rule,omitempty"`
+	Counts     []string       `json:"counts"`
+	Damaged    []Item         `json:"damaged"`
+	DamagedEnd string         `json:"damaged_end,omitempty"`
+	Ledger     string         `json:"ledger,omitempty"`
+	LedgerBad  bool           `json:"ledger_bad,omitempty"`
+	Figures    []Figure       `json:"figures"`
+	Runs       []Table        `json:"runs"`
+	RunFigures []Figure       `json:"run_figures"`
+	Scenarios  []Scenario     `json:"scenarios"`
+	Graph      *Graph         `json:"graph,omitempty"`
+	Hosts      *Table         `json:"hosts,omitempty"`
+	Media      *Figure        `json:"media,omitempty"`
+	Streams    *Table         `json:"streams,omitempty"`
+	MediaNote  string         `json:"media_note,omitempty"`
+	Oddities   []OddityGroup  `json:"oddities"`
+	Facts      []Item         `json:"facts"`
+	Provenance []Table        `json:"provenance"`
+	Assumed    []string       `json:"assumed"`
+	Reproduce  string         `json:"reproduce,omitempty"`
+}
+
+// Section is an entry of the contents.
+type Section struct {
+	No    int    `json:"no"`
+	ID    string `json:"id"`
+	Title string `json:"title"`
+}
+
+// Item is a name and what is said of it.
+type Item struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
+}
+
+// VerdictTable is the verdicts of one kind and promise.
+type VerdictTable struct {
+	Head string       `json:"head"`
+	Rows []VerdictRow `json:"rows"`
+}
+
+// VerdictRow is one sentence: what was measured, its interval, its verdict.
+type VerdictRow struct {
+	What      string   `json:"what"`
+	Between   string   `json:"between"`
+	Rate      string   `json:"rate,omitempty"`
+	Interval  string   `json:"interval,omitempty"`
+	Why       string   `json:"why,omitempty"`
+	Tag       string   `json:"tag,omitempty"`
+	Verdict   string   `json:"verdict"`
+	Class     string   `json:"class"`
+	Lines     []string `json:"lines"` // sustained rate and reason, below
+	Ratio     *float64 `json:"ratio,omitempty"`
+	RatioLow  *float64 `json:"ratio_low,omitempty"`
+	RatioHigh *float64 `json:"ratio_high,omitempty"`
+	SusLow    *float64 `json:"sustained_low,omitempty"`
+	SusHigh   *float64 `json:"sustained_high,omitempty"`
+	Sus       *float64 `json:"sustained,omitempty"`
+}
+
+// Table is any table of the page.
+type Table struct {
+	ID    string `json:"id,omitempty"`
+	Title string `json:"title,omitempty"`
+	Label string `json:"label"`
+	Cols  []Col  `json:"cols"`
+	Rows  []Row  `json:"rows"`
+	More  string `json:"more,omitempty"`
+}
+
+// Col is a column's head.
+type Col struct {
+	Name string `json:"name"`
+	Unit string `json:"unit,omitempty"`
+	Num  bool   `json:"num,omitempty"`
+}
+
+// Row is a table's row; ID makes it a link's target.
+type Row struct {
+	ID    string `json:"id,omitempty"`
+	Cells []Cell `json:"cells"`
+}
+
+// Cell is one value. Class is one of the style sheet's, never from a capture.
+type Cell struct {
+	Text  string `json:"text"`
+	Class string `json:"class,omitempty"`
+	Tag   string `json:"tag,omitempty"`
+}
+
+// OddityGroup is what one rule found.
+type OddityGroup struct {
+	Rule     string   `json:"rule"`
+	Severity string   `json:"severity"`
+	Count    string   `json:"count"`
+	Items    []Oddity `json:"items"`
+	More     string   `json:"more,omitempty"`
+}
+
+// Oddity is one finding with its evidence.
+type Oddity struct {
+	Text     string `json:"text"`
+	Subject  string `json:"subject,omitempty"`
+	Evidence string `json:"evidence,omitempty"`
+	Filter   string `json:"filter,omitempty"`
+}
+
+// Build makes the page from the tables and from nothing else.
+func Build(d *table.Dataset, o Options) *Page {
+	b := &builder{d: d, o: o, clock: clock{o.Zone}, sim: simulated(d), tol: tolerance(d)}
+	p := &Page{Sections: []Section{}, Groups: []VerdictTable{}, Counts: []string{}, Damaged: []Item{}, Figures: []Figure{}, Runs: []Table{}, RunFigures: []Figure{},
+		Scenarios: []Scenario{}, Oddities: []OddityGroup{}, Facts: []Item{}, Provenance: []Table{}, Assumed: []string{}}
+	b.head(p)
+	b.verdicts(p)
+	b.damage(p)
+	no := 2
+	for _, kind := range []string{"calls", "messages"} {
+		if f := rateFigure(kind, d.Rates, b.sim, b.tol); f != nil {
+			p.Figures = append(p.Figures, *f)
+		}
+		if t := b.runs(kind); t != nil {
+			p.Runs = append(p.Runs, *t)
+		}
+	}
+	for _, kind := range []string{"calls", "messages"} {
+		p.RunFigures = append(p.RunFigures, runFigures(d, kind, b.sim, b.tol, &no)...)
+	}
+	fl := newFlows(d, b.clock)
+	p.Scenarios = fl.scenarios()
+	if s := submission(d, "s"+strconv.Itoa(len(p.Scenarios)+1)); s != nil {
+		p.Scenarios = append(p.Scenarios, *s)
+	}
+	for i := range p.Scenarios {
+		if p.Scenarios[i].Typical != nil {
+			no++
+			p.Scenarios[i].FigNo = no
+		}
+	}
+	p.Hosts = b.hosts()
+	if p.Graph = graph(d); p.Graph != nil {
+		no++
+		p.Graph.No = no
+	}
+	p.Streams = b.streams(p)
+	p.Media = mediaFigure(d, &no)
+	b.oddities(p)
+	b.provenance(p)
+
+	add := func(id, title string, has bool) {
+		if has {
+			p.Sections = append(p.Sections, Section{len(p.Sections) + 1, id, title})
+		}
+	}
+	add("verdict", "Verdict", len(p.Groups) > 0 || len(p.Counts) > 0 || len(p.Damaged) > 0 || p.Ledger != "")
+	add("rates", "Rates", len(p.Figures)+len(p.Runs)+len(p.RunFigures) > 0)
+	add("flows", "Protocol flows", len(p.Scenarios) > 0)
+	add("hosts", "Who talks to whom", p.Hosts != nil || p.Graph != nil)
+	add("media", "Media quality", p.Streams != nil || p.Media != nil)
+	add("odd", "Oddities", len(p.Oddities) > 0)
+	add("prov", "Provenance", true)
+	if len(p.Groups) == 0 && len(p.Sections) > 0 && p.Sections[0].ID == "verdict" {
+		p.Sections[0].Title = "What was found"
+	}
+	return p
+}
+
+type builder struct {
+	d     *table.Dataset
+	o     Options
+	clock clock
+	sim   map[string]bool
+	tol   float64
+}
+
+// simulated are the experiments whose labels say {"source":"simulated"}.
+func simulated(d *table.Dataset) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range d.Experiments {
+		var l map[string]any
+		if e.Labels != "" && json.Unmarshal([]byte(e.Labels), &l) == nil && l["source"] == "simulated" {
+			out[e.Experiment] = true
+		}
+	}
+	return out
+}
+
+// tolerance is the verdict's, 5 % unless the options of the analysis say so.
+func tolerance(d *table.Dataset) float64 {
+	for _, e := range d.Experiments {
+		var o map[string]any
+		if e.Options == "" || json.Unmarshal([]byte(e.Options), &o) != nil {
+			continue
+		}
+		for _, k := range []string{"tolerance", "tolerance_pct"} {
+			switch v := o[k].(type) {
+			case float64:
+				if v > 0 && v < 100 {
+					return v / 100
+				}
+			case string:
+				if x, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(v, "%")), 64); err == nil && x > 0 && x < 100 {
+					return x / 100
+				}
+			}
+		}
+	}
+	return 0.05
+}
+
+func (b *builder) head(p *Page) {
+	d := b.d
+	p.Kicker = ""
+	var first decode.Time
+	for _, e := range d.Experiments {
+		if e.StartedAt.Known() && (first == 0 || e.StartedAt < first) {
+			first = e.StartedAt
+		}
+	}
+	if first == 0 {
+		for _, c := range d.Captures {
+			if c.FirstAt.Known() && (first == 0 || c.FirstAt < first) {
+				first = c.FirstAt
+			}
+		}
+	}
+	switch len(d.Experiments) {
+	case 0:
+	case 1:
+		p.Kicker = show(d.Experiments[0].Experiment, 60)
+	default:
+		p.Kicker = plural(int64(len(d.Experiments)), "experiment", "experiments")
+	}
+	if first != 0 {
+		if p.Kicker != "" {
+			p.Kicker += ", "
+		}
+		p.Kicker += b.clock.day(first)
+	}
+	kinds := map[string]bool{}
+	for _, r := range d.Rates {
+		kinds[r.Kind] = true
+	}
+	switch {
+	case b.o.Title != "":
+		p.Title = show(b.o.Title, 200)
+	case kinds["calls"] && kinds["messages"]:
+		p.Title = "How fast queued calls and messages left the queue"
+	case kinds["calls"]:
+		p.Title = "How fast queued calls left the queue"
+	case kinds["messages"]:
+		p.Title = "How fast queued messages left the queue"
+	case len(d.Calls) > 0:
+		p.Title = "Calls, signaling and media, as captured"
+	case len(d.Captures) > 0:
+		p.Title = "What was captured"
+	default:
+		p.Title = "What the inputs hold"
+	}
+
+	if !b.o.Redacted {
+		numbers, addresses, sids := identities(d)
+		if numbers+addresses+sids > 0 {
+			p.Banner = "This report is not redacted. It contains " + plural(int64(numbers), "phone number or client name", "phone numbers and client names") + ", " + plural(int64(addresses), "network address", "network addresses") +
+				" and " + plural(int64(sids), "SID", "SIDs") + ". Made with --redact, it holds stable pseudonyms in their place."
+		}
+	}
+
+	// What the tables hold, in a line.
+	add := func(n int, one, many string) {
+		if n > 0 {
+			p.Counts = append(p.Counts, plural(int64(n), one, many))
+		}
+	}
+	var packets int64
+	for _, c := range d.Captures {
+		packets += c.Packets
+	}
+	add(int(packets), "packet", "packets")
+	add(len(d.Calls), "call", "calls")
+	add(len(d.Streams), "media stream", "media streams")
+	add(len(d.Messages), "message resource", "message resources")
+	add(len(d.CallResources), "call resource", "call resources")
+	add(len(d.Hosts), "host", "hosts")
+}
+
+// identities counts distinct numbers (and client names), addresses and SIDs.
+func identities(d *table.Dataset) (numbers, addresses, sids int) {
+	num, addr, sid := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	party := func(s ...string) {
+		for _, x := range s {
+			if x != "" {
+				num[x] = true
+			}
+		}
+	}
+	id := func(s ...string) {
+		for _, x := range s {
+			if len(x) == 34 && x[0] >= 'A' && x[0] <= 'Z' && x[1] >= 'A' && x[1] <= 'Z' {
+				sid[x] = true
+			}
+		}
+	}
+	for i := range d.Calls {
+		c := &d.Calls[i]
+		party(c.From, c.To)
+		id(c.CallID, c.CallSID, c.ParentCallID, c.RootCallID)
+	}
+	for i := range d.CallResources {
+		c := &d.CallResources[i]
+		party(c.From, c.To)
+		id(c.SID, c.ParentCallSID, c.AccountSID)
+	}
+	for i := range d.Messages {
+		m := &d.Messages[i]
+		party(m.From, m.To)
+		id(m.SID, m.AccountSID, m.MessagingServiceSID)
+	}
+	for i := range d.Arrivals {
+		party(d.Arrivals[i].To)
+		id(d.Arrivals[i].CallSID, d.Arrivals[i].CallID)
+	}
+	for i := range d.Hosts {
+		addr[d.Hosts[i].Address] = true
+	}
+	for i := range d.Rates {
+		id(d.Rates[i].Queue)
+	}
+	return len(num), len(addr), len(sid)
+}
+
+func verdictWord(v string) string {
+	if v == "" {
+		return "undetermined"
+	}
+	return show(v, 20)
+}
+
+// rowID is the anchor of a run in the tables of runs.
+func rowID(r rates.Rate) string {
+	return "r-" + r.Kind[:min(1, len(r.Kind))] + "-" + slug(r.Experiment) + "-" + slug(r.Queue)
+}
+
+// slug makes text fit for an id: letters, digits and -, at most 40 of them,
+// and a checksum so that two texts do not meet.
+func slug(s string) string {
+	h := uint32(2166136261)
+	var b strings.Builder
+	plain := true
+	for i := range len(s) {
+		c := s[i]
+		h = (h ^ uint32(c)) * 16777619
+		switch {
+		case c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c >= 'A' && c <= 'Z':
+			if b.Len() < 40 {
+				b.WriteByte(c)
+			} else {
+				plain = false
+			}
+		default:
+			plain = false
+			if b.Len() < 40 {
+				b.WriteByte('-')
+			}
+		}
+	}
+	if !plain {
+		b.WriteString("-" + strconv.FormatUint(uint64(h), 36))
+	}
+	return b.String()
+}
+
+type groupKey struct {
+	kind    string
+	promise float64
+	x       int64
+	known   bool
+	sim     bool
+	expect  float64
+}
+
+func ratio(v, e sessions.Float) *float64 {
+	x := known(v)
+	if x == nil || !e.Known || e.V <= 0 {
+		return nil
+	}
+	*x /= e.V
+	return x
+}
+
+// verdicts makes one row of each group of runs at the same x.
+func (b *builder) verdicts(p *Page) {
+	groups := map[groupKey][]rates.Rate{}
+	var keys []groupKey
+	for _, r := range b.d.Rates {
+		k := groupKey{r.Kind, r.GuaranteePerS, r.X.V, r.X.Known, b.sim[r.Experiment], 0}
+		if r.ExpectedPerS.Known {
+			k.expect = r.ExpectedPerS.V
+		}
+		if groups[k] == nil {
+			keys = append(keys, k)
+		}
+		groups[k] = append(groups[k], r)
+	}
+	slices.SortStableFunc(keys, func(x, y groupKey) int {
+		s := func(b bool) int {
+			if b {
+				return 1
+			}
+			return 0
+		}
+		return cmp.Or(cmp.Compare(x.kind, y.kind), cmp.Compare(x.promise, y.promise), cmp.Compare(x.x, y.x), cmp.Compare(y.expect, x.expect), cmp.Compare(s(x.sim), s(y.sim)))
+	})
+	tally := map[string]map[string]int{}
+	for n, k := range keys {
+		if n == 0 || k.kind != keys[n-1].kind || k.promise != keys[n-1].promise {
+			by := ""
+			switch groups[k][0].QueueBy {
+			case "account":
+				by = " for each account"
+			case "from":
+				by = " for each sender"
+			case "service":
+				by = " for each messaging service"
+			}
+			head := "Calls, " + sig(k.promise, 3) + "/s promised" + by
+			if k.kind == "messages" {
+				head = "Messages, " + sig(k.promise, 3) + " segment/s promised" + by
+			}
+			p.Groups = append(p.Groups, VerdictTable{Head: head, Rows: []VerdictRow{}})
+		}
+		row := b.verdictRow(k, groups[k])
+		t := &p.Groups[len(p.Groups)-1]
+		t.Rows = append(t.Rows, row)
+		if tally[k.kind] == nil {
+			tally[k.kind] = map[string]int{}
+		}
+		tally[k.kind][row.Class]++
+	}
+	if len(p.Groups) == 0 {
+		p.Lead = b.captureLead()
+		return
+	}
+	p.Lead = b.lead(tally)
+	pct := sig(100*b.tol, 3) + nbsp + "%"
+	p.Rule = "Brackets hold the certain interval of the rate in that run: no rate outside it fits the recorded times. A rate exceeds when its whole interval lies above the expected rate + " + pct +
+		", falls below when all of it lies under " + minus + nbsp + pct + ", and meets when the lower end is at " + minus + nbsp + pct + " or higher; otherwise it is undetermined. The grey band is ±" + nbsp + pct +
+		". What is said of a run holds for that run; only the sustained rate, with a 95" + nbsp + "% interval, speaks of the provider."
+}
+
+func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
+	row := VerdictRow{Lines: []string{}, Between: "left the queue at"}
+	if k.sim {
+		row.Tag = "simulated"
+	}
+	// An aggregate of runs stands for the group, the runs stay in the table.
+	whole := rs[0]
+	aggregated := false
+	for _, r := range rs {
+		if r.Repeats > 1 && (!aggregated || r.Repeats > whole.Repeats) {
+			whole, aggregated = r, true
+		}
+	}
+	what := func() string {
+		switch {
+		case k.kind == "calls" && k.known:
+			return plural(k.x, "call", "calls")
+		case k.kind == "calls":
+			return plural(whole.Items, "call", "calls")
+		}
+		s := plural(whole.Items, "message", "messages")
+		if len(rs) > 1 && !aggregated {
+			s = "Messages"
+		}
+		if k.known {
+			s += " of " + plural(k.x, "byte", "bytes")
+		} else {
+			s += " of mixed sizes"
+		}
+		return s
+	}
+	row.What = what()
+	if k.kind == "messages" && k.expect > 0 && k.promise > 0 {
+		seg := k.promise / k.expect
+		n := int64(seg + 0.5)
+		if math.Abs(seg-float64(n)) < 0.01 {
+			row.Between = "(" + plural(n, "segment", "segments") + " each) left the queue at"
+		}
+	}
+	if len(rs) > 1 && !aggregated {
+		lo, hi := math.Inf(1), math.Inf(-1)
+		ilo, ihi := sessions.Float{}, sessions.Float{}
+		open := false
+		verdicts := map[string]int{}
+		var order []string
+		for _, r := range rs {
+			v := verdictWord(r.Verdict)
+			if verdicts[v] == 0 {
+				order = append(order, v)
+			}
+			verdicts[v]++
+			if o := known(r.ObservedPerS); o != nil {
+				lo, hi = min(lo, *o), max(hi, *o)
+			}
+			if x := known(r.ObservedLowPerS); x != nil && (!ilo.Known || *x < ilo.V) {
+				ilo = decode.Some(*x)
+			}
+			if x := known(r.ObservedHighPerS); x != nil {
+				if !ihi.Known || *x > ihi.V {
+					ihi = decode.Some(*x)
+				}
+			} else {
+				open = true
+			}
+		}
+		if open {
+			ihi = sessions.Float{}
+		}
+		if !math.IsInf(lo, 0) {
+			d := rateDecimals(ilo, ihi)
+			row.Rate = fixed(lo, d) + " to " + fixed(hi, d) + "/s"
+			if fixed(lo, d) == fixed(hi, d) {
+				row.Rate = fixed(lo, d) + "/s"
+			}
+			row.Interval = interval(ilo, ihi, d)
+			mid := decode.Some((lo + hi) / 2)
+			row.Ratio = ratio(mid, rs[0].ExpectedPerS)
+			row.RatioLow, row.RatioHigh = ratio(ilo, rs[0].ExpectedPerS), ratio(ihi, rs[0].ExpectedPerS)
+		}
+		row.Why = count(int64(len(rs))) + " runs"
+		if len(order) == 1 {
+			row.Verdict, row.Class = order[0], order[0]
+			if order[0] != "undetermined" {
+				row.Verdict += " in each run"
+			}
+		} else {
+			row.Verdict, row.Class = "runs disagree", "undetermined"
+			slices.Sort(order)
+			for i, v := range order {
+				order[i] = count(int64(verdicts[v])) + " " + v
+			}
+			row.Lines = append(row.Lines, "Of the runs, "+listText(order)+".")
+		}
+		row.Lines = append(row.Lines, reasons(rs)...)
+		return b.noRate(row, k)
+	}
+	r := whole
+	d := rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS)
+	if o := known(r.ObservedPerS); o != nil {
+		row.Rate = fixed(*o, d) + "/s"
+		row.Interval = interval(r.ObservedLowPerS, r.ObservedHighPerS, d)
+		row.Ratio, row.RatioLow, row.RatioHigh = ratio(r.ObservedPerS, r.ExpectedPerS), ratio(r.ObservedLowPerS, r.ExpectedPerS), ratio(r.ObservedHighPerS, r.ExpectedPerS)
+	}
+	row.Verdict, row.Class = verdictWord(r.Verdict), verdictWord(r.Verdict)
+	if row.Class != "undetermined" {
+		row.Verdict += " in this run"
+	}
+	if aggregated {
+		row.Why = count(r.Repeats) + " runs"
+		row.Verdict = verdictWord(r.Verdict)
+		if row.Class != "undetermined" {
+			row.Verdict += " in these runs"
+		}
+	}
+	if s := known(r.SustainedPerS); s != nil {
+		sd := rateDecimals(r.SustainedLowPerS, r.SustainedHighPerS)
+		unit := "/s"
+		if k.kind == "messages" {
+			unit = " segments/s"
+		}
+		row.Lines = append(row.Lines, "Sustained: "+fixed(*s, sd)+unit+" "+interval(r.SustainedLowPerS, r.SustainedHighPerS, sd)+", 95"+nbsp+"%, of the provider: "+verdictWord(r.SustainedVerdict)+methodText(r.Method)+".")
+		g := decode.Some(r.GuaranteePerS)
+		row.Sus, row.SusLow, row.SusHigh = ratio(r.SustainedPerS, g), ratio(r.SustainedLowPerS, g), ratio(r.SustainedHighPerS, g)
+	}
+	if bi := known(r.BurstItems); bi != nil && *bi > 0 {
+		row.Lines = append(row.Lines, "First a burst of "+sig(*bi, 3)+" "+k.kind+" "+interval(r.BurstLowItems, r.BurstHighItems, 1)+", then the sustained rate.")
+	}
+	row.Lines = append(row.Lines, reasons([]rates.Rate{r})...)
+	return b.noRate(row, k)
+}
+
+func (b *builder) noRate(row VerdictRow, k groupKey) VerdictRow {
+	if row.Rate == "" {
+		row.Between = "left the queue at a rate that these data do not show"
+	}
+	return row
+}
+
+func methodText(m string) string {
+	switch m {
+	case "":
+		return ""
+	case "batches":
+		return ", by batches of gaps"
+	case "batches-after-change":
+		return ", by batches of gaps after the rate changed"
+	case "runs":
+		return ", by runs"
+	}
+	return ", by " + show(m, 30)
+}
+
+// reasons are the distinct reasons of some rows, as sentences.
+func reasons(rs []rates.Rate) []string {
+	out := []string{}
+	for _, r := range rs {
+		for _, x := range []string{r.Reason} {
+			if x = show(x, 300); x != "" {
+				if x = capital(x); !strings.HasSuffix(x, ".") {
+					x += "."
+				}
+				if !slices.Contains(out, x) && len(out) < 4 {
+					out = append(out, x)
+				}
+			}
+		}
+		if r.NotSent+r.Failed > 0 {
+			var parts []string
+			if r.NotSent > 0 {
+				parts = append(parts, count(r.NotSent)+" never left the queue")
+			}
+			if r.Failed > 0 {
+				parts = append(parts, count(r.Failed)+" failed")
+			}
+			if x := capital(listText(parts)) + "; they are counted and not in the rate."; !slices.Contains(out, x) && len(out) < 5 {
+				out = append(out, x)
+			}
+		}
+	}
+	return out
+}
+
+func capital(s string) string {
+	if s != "" && s[0] >= 'a' && s[0] <= 'z' {
+		return string(s[0]-32) + s[1:]
+	}
+	return s
+}
+
+func (b *builder) lead(tally map[string]map[string]int) string {
+	var out []string
+	for _, k := range []string{"calls", "messages"} {
+		t := tally[k]
+		if t == nil {
+			continue
+		}
+		n := 0
+		for _, c := range t {
+			n += c
+		}
+		var parts []string
+		for _, v := range []struct{ class, text string }{{"meets", "kept the promise"}, {"exceeds", "ran ahead of it"}, {"below", "fell behind it"}, {"undetermined", "left it undetermined"}} {
+			if c := t[v.class]; c > 0 {
+				text := v.text
+				if len(parts) == 0 {
+					text = strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(text, "ahead of it", "ahead of the promise"), "behind it", "behind the promise"), "left it", "left the promise")
+				}
+				if c == n && n > 1 {
+					parts = append(parts, "all "+count(int64(c))+" "+text)
+				} else {
+					parts = append(parts, count(int64(c))+" "+text)
+				}
+			}
+		}
+		s := "Of " + plural(int64(n), "size", "sizes") + " of " + k + " measured, " + listText(parts) + "."
+		if n == 1 {
+			for c := range t {
+				s = map[string]string{"meets": "The one size of " + k + " measured kept the promise.", "exceeds": "The one size of " + k + " measured ran ahead of the promise.",
+					"below": "The one size of " + k + " measured fell behind the promise."}[c]
+				if s == "" {
+					s = "The one size of " + k + " measured does not decide whether the promise was kept."
+				}
+			}
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, " ")
+}
+
+// captureLead says how the calls of a capture went.
+func (b *builder) captureLead() string {
+	d := b.d
+	if len(d.Calls) == 0 {
+		switch {
+		case len(d.Captures) > 0:
+			return "No call was found in the captures."
+		case len(d.Messages) > 0:
+			return "The exports hold " + plural(int64(len(d.Messages)), "message", "messages") + "; no rate could be made of them."
+		}
+		return "The inputs hold no call and no message."
+	}
+	by := map[string]int{}
+	for _, c := range d.Calls {
+		by[c.Outcome]++
+	}
+	var parts []string
+	for _, o := range []string{"answered", "rejected", "busy", "cancelled", "no-answer", "ignored", "failed", "in-progress", ""} {
+		if n := by[o]; n > 0 {
+			word := map[string]string{"answered": "answered", "rejected": "rejected", "busy": "busy", "cancelled": "cancelled", "no-answer": "not answered", "ignored": "ignored", "failed": "failed", "in-progress": "still in progress", "": "of unknown outcome"}[o]
+			if n == len(d.Calls) {
+				if n == 1 {
+					return "One call was found: " + word + "."
+				}
+				return plural(int64(n), "call was", "calls were") + " found, all " + word + "."
+			}
+			parts = append(parts, count(int64(n))+" "+word)
+		}
+	}
+	return plural(int64(len(d.Calls)), "call was", "calls were") + " found: " + listText(parts) + "."
+}
+
+// damage collects what was damaged, lost or refused.
+func (b *builder) damage(p *Page) {
+	d := b.d
+	const most = 30
+	more := 0
+	add := func(name, text string) {
+		for _, x := range p.Damaged {
+			if x.Name == name && x.Text == text {
+				return
+			}
+		}
+		if len(p.Damaged) >= most {
+			more++
+			return
+		}
+		p.Damaged = append(p.Damaged, Item{name, text})
+	}
+	many := len(d.Experiments) > 1
+	name := func(exp, file string) string {
+		if many && exp != "" {
+			return show(exp, 60) + "/" + show(file, 80)
+		}
+		return show(file, 80)
+	}
+	whole := 0
+	for _, x := range d.Inputs {
+		if x.Problem != "" {
+			add(name(x.Experiment, x.File), capital(show(x.Problem, 400)))
+		} else {
+			whole++
+		}
+	}
+	for _, x := range d.Captures {
+		if x.Problem != "" {
+			found := slices.ContainsFunc(d.Inputs, func(i decode.Input) bool {
+				return i.Experiment == x.Experiment && i.File == x.File && i.Problem != ""
+			})
+			if !found {
+				add(name(x.Experiment, x.File), capital(show(x.Problem, 400)))
+			}
+		}
+		if x.DroppedPackets.Known && x.DroppedPackets.V > 0 {
+			add(name(x.Experiment, x.File), plural(x.DroppedPackets.V, "packet was", "packets were")+" dropped by the capturing host, by its own count; they are missing here.")
+		}
+	}
+	for _, e := range d.Experiments {
+		if e.Problem != "" {
+			dup := slices.ContainsFunc(p.Damaged, func(i Item) bool { return strings.EqualFold(i.Text, show(e.Problem, 400)) })
+			if !dup {
+				add(show(cmp.Or(e.Experiment, "this experiment"), 80), capital(show(e.Problem, 400)))
+			}
+		}
+	}
+	if len(p.Damaged) > 0 {
+		p.DamagedEnd = plural(int64(whole), "other input was", "other inputs were") + " read whole."
+		if more > 0 {
+			p.DamagedEnd = count(int64(more)) + " more in tables inputs and captures. " + p.DamagedEnd
+		}
+	}
+
+	// The ledger of frames, else of resources.
+	var packets int64
+	for _, c := range d.Captures {
+		packets += c.Packets
+	}
+	for _, layer := range []string{"frame", "resource"} {
+		var in, used, refused int64
+		by := map[string]int64{}
+		for _, l := range d.Ledger {
+			if l.Layer != layer {
+				continue
+			}
+			in += l.Count
+			if l.Reason == "used" {
+				used += l.Count
+			} else {
+				refused += l.Count
+				by[l.Reason] += l.Count
+			}
+		}
+		if in == 0 {
+			continue
+		}
+		s := plural(in, layer, layer+"s") + " in, all accounted for: " + count(used) + " used"
+		if refused > 0 {
+			names := make([]string, 0, len(by))
+			for r := range by {
+				names = append(names, r)
+			}
+			slices.SortFunc(names, func(x, y string) int { return cmp.Or(cmp.Compare(by[y], by[x]), cmp.Compare(x, y)) })
+			var parts []string
+			for i, r := range names {
+				if i == 5 {
+					parts = append(parts, plural(int64(len(names)-5), "other reason", "other reasons"))
+					break
+				}
+				parts = append(parts, count(by[r])+" "+show(r, 60))
+			}
+			s += ", " + count(refused) + " not (" + strings.Join(parts, "; ") + ")"
+		}
+		if layer == "frame" && packets > 0 && packets != in {
+			s = "The captures hold " + plural(packets, "packet", "packets") + " and the ledger accounts for " + count(in) + ": they do not balance, which is a fault of the program"
+			p.LedgerBad = true
+		}
+		if p.Ledger != "" {
+			p.Ledger += " "
+		}
+		p.Ledger += s + "."
+	}
+	if p.Ledger != "" {
+		p.Ledger = "Ledger: " + p.Ledger
+	}
+}
+
+// runs is the table of all rows of rates of one kind.
+func (b *builder) runs(kind string) *Table {
+	var rs []rates.Rate
+	for _, r := range b.d.Rates {
+		if r.Kind == kind {
+			rs = append(rs, r)
+		}
+	}
+	if len(rs) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(rs, func(x, y rates.Rate) int {
+		return cmp.Or(cmp.Compare(x.GuaranteePerS, y.GuaranteePerS), cmp.Compare(x.X.V, y.X.V), cmp.Compare(x.Experiment, y.Experiment), cmp.Compare(x.Queue, y.Queue))
+	})
+	unit := kind + "/s"
+	t := &Table{ID: "runs-" + kind, Title: "Runs, " + kind, Label: "Runs of " + kind, Rows: []Row{}, Cols: []Col{{Name: "Run"}, {Name: "Calls", Num: true}}}
+	if kind == "messages" {
+		t.Cols[1] = Col{"Body", "bytes", true}
+	}
+	has := struct{ queue, sus, fifo, wait, queues bool }{}
+	for _, r := range rs {
+		has.queue = has.queue || r.QueuePerS.Known
+		has.sus = has.sus || r.SustainedPerS.Known
+		has.fifo = has.fifo || r.FIFOInversions.Known
+		has.wait = has.wait || r.WaitP50S.Known
+		has.queues = has.queues || r.Queue != rs[0].Queue
+	}
+	t.Cols = append(t.Cols, Col{Name: "Items", Num: true})
+	if has.queue {
+		t.Cols = append(t.Cols, Col{"Queued", unit, true})
+	}
+	t.Cols = append(t.Cols, Col{"Expected", unit, true}, Col{"Observed", unit, true}, Col{"In this run", unit, true})
+	if has.sus {
+		t.Cols = append(t.Cols, Col{"Sustained, 95" + nbsp + "%", "segments/s", true})
+	}
+	if has.wait {
+		t.Cols = append(t.Cols, Col{"Median wait", "s", true})
+	}
+	if has.fifo {
+		t.Cols = append(t.Cols, Col{Name: "Overtakings", Num: true})
+	}
+	t.Cols = append(t.Cols, Col{Name: "Verdict"})
+	anySim := len(b.sim) > 0
+	if anySim {
+		t.Cols = append(t.Cols, Col{Name: "Source"})
+	}
+	for n, r := range rs {
+		if n == maxRows {
+			t.More = count(int64(len(rs)-maxRows)) + " more in table rates."
+			break
+		}
+		d := max(3, rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS))
+		name := show(cmp.Or(r.Experiment, "this run"), 50)
+		if has.queues {
+			name += ", " + show(r.Queue, 24)
+		}
+		cells := []Cell{{Text: name}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
+		if has.queue {
+			cells = append(cells, Cell{Text: optSig(r.QueuePerS, 3)})
+		}
+		iv := ""
+		if r.ObservedLowPerS.Known {
+			iv = fixed(r.ObservedLowPerS.V, d) + " to " + optFixed(r.ObservedHighPerS, d)
+			if !r.ObservedHighPerS.Known {
+				iv = fixed(r.ObservedLowPerS.V, d) + " or more"
+			}
+		}
+		cells = append(cells, Cell{Text: optFixed(r.ExpectedPerS, 3)}, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
+		if has.sus {
+			s := ""
+			if r.SustainedLowPerS.Known && r.SustainedHighPerS.Known {
+				s = fixed(r.SustainedLowPerS.V, 3) + " to " + fixed(r.SustainedHighPerS.V, 3)
+			}
+			cells = append(cells, Cell{Text: s})
+		}
+		if has.wait {
+			cells = append(cells, Cell{Text: optSig(r.WaitP50S, 3)})
+		}
+		if has.fifo {
+			cells = append(cells, Cell{Text: optCount(r.FIFOInversions)})
+		}
+		v := verdictWord(r.Verdict)
+		cells = append(cells, Cell{Text: v, Class: verdictClass(v)})
+		if anySim {
+			if b.sim[r.Experiment] {
+				cells = append(cells, Cell{Tag: "simulated"})
+			} else {
+				cells = append(cells, Cell{Text: "measured"})
+			}
+		}
+		t.Rows = append(t.Rows, Row{ID: rowID(r), Cells: cells})
+	}
+	return t
+}
+
+func verdictClass(v string) string {
+	switch v {
+	case "below", "meets", "exceeds":
+		return "v v-" + v
+	}
+	return "v v-undetermined"
+}
+
+func (b *builder) hosts() *Table {
+	hs := slices.Clone(b.d.Hosts)
+	if len(hs) == 0 {
+		return nil
+	}
+	// The same address of several experiments is one row here.
+	type key struct{ a string }
+	at := map[key]int{}
+	var all []sessions.Host
+	for _, h := range hs {
+		k := key{h.Address}
+		i, ok := at[k]
+		if !ok {
+			at[k] = len(all)
+			h.Names, h.Roles, h.Ports = slices.Clone(h.Names), slices.Clone(h.Roles), slices.Clone(h.Ports)
+			all = append(all, h)
+			continue
+		}
+		t := &all[i]
+		t.PacketsIn += h.PacketsIn
+		t.PacketsOut += h.PacketsOut
+		t.BytesIn += h.BytesIn
+		t.BytesOut += h.BytesOut
+		for _, x := range h.Names {
+			if len(t.Names) < 20 && !slices.Contains(t.Names, x) {
+				t.Names = append(t.Names, x)
+			}
+		}
+		for _, x := range h.Roles {
+			if !slices.Contains(t.Roles, x) {
+				t.Roles = append(t.Roles, x)
+			}
+		}
+		for _, x := range h.Ports {
+			if len(t.Ports) < 20 && !slices.Contains(t.Ports, x) {
+				t.Ports = append(t.Ports, x)
+			}
+		}
+		t.Provider = cmp.Or(t.Provider, h.Provider)
+	}
+	slices.SortStableFunc(all, func(x, y sessions.Host) int {
+		return cmp.Or(cmp.Compare(roleRank[mainRole(x.Roles)], roleRank[mainRole(y.Roles)]), cmp.Compare(y.BytesIn+y.BytesOut, x.BytesIn+x.BytesOut), cmp.Compare(x.Address, y.Address))
+	})
+	t := &Table{ID: "hosts-table", Label: "Hosts", Rows: []Row{}, Cols: []Col{{Name: "Host"}, {Name: "Name"}, {Name: "Roles"}, {Name: "Ports"}, {"In", "packets", true}, {"Out", "packets", true}, {"In", "bytes", true}, {"Out", "bytes", true}}}
+	for n, h := range all {
+		if n == maxRows {
+			t.More = count(int64(len(all)-maxRows)) + " more in table hosts."
+			break
+		}
+		name := ""
+		if len(h.Names) > 0 {
+			name = show(h.Names[0], 48)
+			if len(h.Names) > 1 {
+				name += " and " + count(int64(len(h.Names)-1)) + " more"
+			}
+		}
+		if h.Provider != "" {
+			if name != "" {
+				name += ", "
+			}
+			name += show(h.Provider, 24)
+		}
+		ports := show(strings.Join(h.Ports[:min(3, len(h.Ports))], ", "), 60)
+		if len(h.Ports) > 3 {
+			ports += ", …"
+		}
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(h.Address, 45), Class: "mono"}, {Text: name}, {Text: show(strings.Join(h.Roles, ", "), 60)}, {Text: ports},
+			{Text: count(h.PacketsIn)}, {Text: count(h.PacketsOut)}, {Text: count(h.BytesIn)}, {Text: count(h.BytesOut)}}})
+	}
+	return t
+}
+
+func (b *builder) streams(p *Page) *Table {
+	ss := b.d.Streams
+	if len(ss) == 0 {
+		return nil
+	}
+	var mos, sdk, rtt, enc bool
+	var lost, expected int64
+	keyless := 0
+	for i := range ss {
+		s := &ss[i]
+		mos, sdk, rtt, enc = mos || s.MOS.Known, sdk || s.MOSSDK.Known, rtt || s.RTCPRTTms.Known, enc || s.Encrypted
+		lost += s.Lost
+		expected += s.Expected
+		if s.Encrypted && !s.Decrypted {
+			keyless++
+		}
+	}
+	t := &Table{ID: "streams-table", Label: "Media streams", Rows: []Row{}, Cols: []Col{{Name: "Stream"}, {Name: "Codec"}, {"Began", "UTC", false}, {"Length", "s", true}, {"Packets", "", true}, {"Lost", "", true}, {"Lost", "%", true}, {"Jitter", "mean, ms", true}, {"Jitter", "max, ms", true}, {"Longest gap", "ms", true}}}
+	if b.clock.zone != nil {
+		t.Cols[2].Unit = ""
+	}
+	if mos {
+		t.Cols = append(t.Cols, Col{"MOS", "", true})
+	}
+	if sdk {
+		t.Cols = append(t.Cols, Col{"MOS", "client", true})
+	}
+	if rtt {
+		t.Cols = append(t.Cols, Col{"Round trip", "RTCP, ms", true})
+	}
+	// The worst stand first: share lost, then jitter; a page holds 200.
+	order := make([]int, len(ss))
+	for i := range order {
+		order[i] = i
+	}
+	if len(ss) > maxRows {
+		slices.SortStableFunc(order, func(x, y int) int {
+			return cmp.Or(cmp.Compare(ss[y].LostPct.V, ss[x].LostPct.V), cmp.Compare(ss[y].JitterMeanMS.V, ss[x].JitterMeanMS.V))
+		})
+		t.More = "The " + strconv.Itoa(maxRows) + " with most loss; " + count(int64(len(ss)-maxRows)) + " more in table streams."
+		order = order[:maxRows]
+	}
+	for _, i := range order {
+		s := &ss[i]
+		codec := show(s.Codec, 24)
+		if s.Encrypted {
+			if codec != "" {
+				codec += ", "
+			}
+			codec += "SRTP"
+			if !s.Decrypted {
+				codec += " without key"
+			}
+		}
+		cell := func(v sessions.Float, d int, bad float64) Cell {
+			c := Cell{Text: optSig(v, d)}
+			if v.Known && v.V > bad {
+				c.Class = "bad"
+			}
+			return c
+		}
+		row := []Cell{{Text: endpoint(s.Src, sessions.Uint{V: s.SrcPort, Known: true}) + " → " + endpoint(s.Dst, sessions.Uint{V: s.DstPort, Known: true}), Class: "mono"},
+			{Text: codec}, {Text: b.clock.at(s.FirstAt, "15:04:05.000")}, {Text: fixed(float64(s.LastAt-s.FirstAt)/1e9, 1)}, {Text: count(s.Packets)}, {Text: count(s.Lost)}, cell(s.LostPct, 2, 1), cell(s.JitterMeanMS, 3, 30), {Text: optSig(s.JitterMaxMS, 3)}, {Text: optFixed(s.DeltaMaxMS, 0)}}
+		if mos {
+			row = append(row, Cell{Text: optFixed(s.MOS, 2)})
+		}
+		if sdk {
+			row = append(row, Cell{Text: optFixed(s.MOSSDK, 2)})
+		}
+		if rtt {
+			row = append(row, Cell{Text: optSig(s.RTCPRTTms, 3)})
+		}
+		t.Rows = append(t.Rows, Row{Cells: row})
+	}
+	p.MediaNote = plural(int64(len(ss)), "stream", "streams") + ", " + count(lost) + " of " + plural(expected, "packet", "packets") + " lost"
+	if lost > 0 && expected > 0 {
+		p.MediaNote += " (" + percent(lost, expected) + ")"
+	}
+	p.MediaNote += ". Red marks a loss above 1" + nbsp + "% and a mean jitter above 30" + nbsp + "ms. Jitter is that of RFC 3550, 6.4.1."
+	if mos {
+		methods := []string{}
+		for i := range ss {
+			if m := show(ss[i].MOSMethod, 60); m != "" && !slices.Contains(methods, m) && len(methods) < 4 {
+				methods = append(methods, m)
+			}
+		}
+		slices.Sort(methods)
+		if len(methods) > 0 {
+			p.MediaNote += " MOS by " + listText(methods) + "."
+		}
+	}
+	if keyless > 0 {
+		p.MediaNote += " Of " + plural(int64(keyless), "encrypted stream", "encrypted streams") + " no key was given: loss and jitter are read off the headers."
+	}
+	return t
+}
+
+var severityRank = map[string]int{"error": 0, "warn": 1, "info": 2, "": 3}
+
+func (b *builder) oddities(p *Page) {
+	by := map[string][]sessions.Oddity{}
+	var rules []string
+	for _, o := range b.d.Oddities {
+		if by[o.Rule] == nil {
+			rules = append(rules, o.Rule)
+		}
+		by[o.Rule] = append(by[o.Rule], o)
+	}
+	worst := func(r string) int {
+		w := 9
+		for _, o := range by[r] {
+			w = min(w, severityRank[o.Severity])
+		}
+		return w
+	}
+	slices.SortFunc(rules, func(x, y string) int { return cmp.Or(cmp.Compare(worst(x), worst(y)), cmp.Compare(x, y)) })
+	const most = 8
+	for _, r := range rules {
+		g := OddityGroup{Rule: show(r, 60), Items: []Oddity{}}
+		switch worst(r) {
+		case 0:
+			g.Severity = "error"
+		case 1:
+			g.Severity = "warning"
+		default:
+			g.Severity = "note"
+		}
+		if len(by[r]) > 1 {
+			g.Count = count(int64(len(by[r]))) + " times"
+		}
+		for n, o := range by[r] {
+			if n == most {
+				g.More = count(int64(len(by[r])-most)) + " more in table oddities."
+				break
+			}
+			x := Oddity{Text: capital(show(o.Text, 600)), Subject: show(o.Subject, 80), Filter: show(o.WiresharkFilter, 200)}
+			var ev []string
+			if len(b.d.Experiments) > 1 && o.Experiment != "" {
+				ev = append(ev, show(o.Experiment, 60))
+			}
+			if o.File != "" {
+				ev = append(ev, show(o.File, 80))
+			}
+			if o.Frame.Known {
+				ev = append(ev, "frame "+count(o.Frame.V))
+			}
+			if o.At.Known() {
+				ev = append(ev, b.clock.full(o.At))
+			}
+			x.Evidence = strings.Join(ev, ", ")
+			g.Items = append(g.Items, x)
+		}
+		p.Oddities = append(p.Oddities, g)
+	}
+}
+
+func (b *builder) provenance(p *Page) {
+	d := b.d
+	fact := func(name, text string) {
+		if text != "" {
+			p.Facts = append(p.Facts, Item{name, text})
+		}
+	}
+	distinct := func(get func(e *table.Experiment) string) string {
+		var out []string
+		more := 0
+		for i := range d.Experiments {
+			if s := show(get(&d.Experiments[i]), 300); s != "" && s != "{}" && !slices.Contains(out, s) {
+				if len(out) == 5 {
+					more++
+					continue
+				}
+				out = append(out, s)
+			}
+		}
+		s := strings.Join(out, "; ")
+		if more > 0 {
+			s += "; and " + count(int64(more)) + " more in table experiments"
+		}
+		return s
+	}
+	fact("Program", func() string {
+		v := distinct(func(e *table.Experiment) string { return e.ProgramVersion })
+		if v == "" {
+			return ""
+		}
+		return "twtrace " + v + ", analysis version " + distinct(func(e *table.Experiment) string {
+			if e.AnalysisVersion == 0 {
+				return "unknown"
+			}
+			return strconv.FormatInt(e.AnalysisVersion, 10)
+		})
+	}())
+	fact("Options", distinct(func(e *table.Experiment) string { return e.Options }))
+	fact("Labels", distinct(func(e *table.Experiment) string { return e.Labels }))
+	zone := "UTC"
+	if b.o.Zone != nil {
+		zone = show(b.o.Zone.String(), 60) + " (tables hold UTC)"
+	}
+	fact("Times", "shown in "+zone)
+	if n := len(b.sim); n > 0 {
+		names := []string{}
+		for e := range b.sim {
+			names = append(names, show(e, 60))
+		}
+		slices.Sort(names)
+		if len(names) > 8 {
+			names = append(names[:8], count(int64(n-8))+" more")
+		}
+		fact("Simulated", listText(names)+": made by a seeded program, not measured")
+	}
+	if b.o.Redacted {
+		fact("Redaction", "numbers, addresses, SIDs and names are stable pseudonyms")
+	}
+
+	many := len(d.Experiments) > 1
+	if many {
+		t := Table{ID: "experiments-table", Title: "Experiments", Label: "Experiments", Rows: []Row{}, Cols: []Col{{Name: "Experiment"}, {Name: "Kind"}, {Name: "x", Num: true}, {Name: "Known by"}, {Name: "Began"}, {Name: "Ended"}, {Name: "Source"}}}
+		for n, e := range d.Experiments {
+			if n == maxRows {
+				t.More = count(int64(len(d.Experiments)-maxRows)) + " more in table experiments."
+				break
+			}
+			src := Cell{Text: "measured"}
+			if b.sim[e.Experiment] {
+				src = Cell{Tag: "simulated"}
+			}
+			t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(e.Experiment, 60)}, {Text: show(e.Kind, 20)}, {Text: optCount(e.X)}, {Text: show(e.KindBy, 20)}, {Text: b.clock.second(e.StartedAt)}, {Text: b.clock.second(e.EndedAt)}, src}})
+		}
+		p.Provenance = append(p.Provenance, t)
+	} else if len(d.Experiments) == 1 {
+		e := &d.Experiments[0]
+		if e.StartedAt.Known() {
+			fact("Evidence", b.clock.full(e.StartedAt)+" to "+b.clock.full(e.EndedAt))
+		}
+	}
+	file := func(exp, f string) Cell {
+		if many && exp != "" {
+			return Cell{Text: show(exp, 60) + "/" + show(f, 80)}
+		}
+		return Cell{Text: show(f, 100)}
+	}
+	if len(d.Inputs) > 0 {
+		t := Table{ID: "inputs-table", Title: "Inputs", Label: "Inputs", Rows: []Row{}, Cols: []Col{{Name: "File"}, {Name: "Kind"}, {"Size", "bytes", true}, {Name: "Records", Num: true}, {Name: "Used", Num: true}, {Name: "SHA-256"}}}
+		for n, x := range d.Inputs {
+			if n == maxRows {
+				t.More = count(int64(len(d.Inputs)-maxRows)) + " more in table inputs."
+				break
+			}
+			t.Rows = append(t.Rows, Row{Cells: []Cell{file(x.Experiment, x.File), {Text: show(x.Kind, 20)}, {Text: count(x.Bytes)}, {Text: count(x.Records)}, {Text: count(x.Used)}, {Text: show(x.SHA256, 64), Class: "mono hash"}}})
+		}
+		p.Provenance = append(p.Provenance, t)
+	}
+	if len(d.Captures) > 0 {
+		t := Table{ID: "captures-table", Title: "Captures", Label: "Captures", Rows: []Row{}, Cols: []Col{{Name: "File"}, {Name: "Format"}, {Name: "Link"}, {"Packets", "", true}, {"Size", "bytes", true}, {"Cut", "packets", true}, {"Copies", "packets", true}, {"Dropped", "packets", true}, {Name: "From"}, {"Length", "s", true}, {"TLS read", "sessions", true}}}
+		for n, x := range d.Captures {
+			if n == maxRows {
+				t.More = count(int64(len(d.Captures)-maxRows)) + " more in table captures."
+				break
+			}
+			format := show(x.Format, 12)
+			if x.Compression != "" && x.Compression != "none" {
+				format += ", " + show(x.Compression, 12)
+			}
+			tls := ""
+			if x.TLSSessions > 0 {
+				tls = count(x.TLSDecrypted) + " of " + count(x.TLSSessions)
+			}
+			length := ""
+			if x.FirstAt.Known() && x.LastAt.Known() {
+				length = fixed(float64(x.LastAt-x.FirstAt)/1e9, 1)
+			}
+			t.Rows = append(t.Rows, Row{Cells: []Cell{file(x.Experiment, x.File), {Text: format}, {Text: show(strings.Join(x.LinkTypes, ", "), 40)}, {Text: count(x.Packets)}, {Text: count(x.Bytes)}, {Text: count(x.TruncatedPackets)}, {Text: count(x.DuplicatePackets)}, {Text: optCount(x.DroppedPackets)}, {Text: b.clock.full(x.FirstAt)}, {Text: length}, {Text: tls}}})
+		}
+		p.Provenance = append(p.Provenance, t)
+	}
+	if len(d.Clocks) > 0 {
+		t := Table{ID: "clocks-table", Title: "Clocks, against the capture's", Label: "Clocks", Rows: []Row{}, Cols: []Col{{Name: "Host"}, {Name: "Learned from"}, {Name: "Observations", Num: true}, {"Offset", "from, ms", true}, {"Offset", "to, ms", true}, {"Drift", "ppm", true}}}
+		for n, x := range d.Clocks {
+			if n == maxRows {
+				t.More = count(int64(len(d.Clocks)-maxRows)) + " more in table clocks."
+				break
+			}
+			t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(x.Host, 60)}, {Text: show(x.By, 20)}, {Text: count(x.Samples)}, {Text: optFixed(x.OffsetLowMS, 1)}, {Text: optFixed(x.OffsetHighMS, 1)}, {Text: optFixed(x.DriftPPM, 1)}}})
+		}
+		p.Provenance = append(p.Provenance, t)
+	}
+	if len(d.Ledger) > 0 {
+		type key struct{ layer, reason string }
+		sum := map[key][2]int64{}
+		var keys []key
+		layers := []string{}
+		for _, l := range d.Ledger {
+			k := key{l.Layer, l.Reason}
+			if _, ok := sum[k]; !ok {
+				keys = append(keys, k)
+			}
+			if !slices.Contains(layers, l.Layer) && len(layers) < 64 {
+				layers = append(layers, l.Layer)
+			}
+			s := sum[k]
+			sum[k] = [2]int64{s[0] + l.Count, s[1] + l.Bytes}
+		}
+		order := []string{"input", "frame", "ip", "udp", "tcp", "tls", "dtls", "srtp", "http", "websocket", "pstream", "sip", "rtp", "rtcp", "stun", "dns", "resource", "queue-log", "keylog"}
+		slices.SortStableFunc(keys, func(x, y key) int {
+			rank := func(s string) int {
+				if i := slices.Index(order, s); i >= 0 {
+					return i
+				}
+				return len(order)
+			}
+			used := func(s string) int {
+				if s == "used" {
+					return 0
+				}
+				return 1
+			}
+			return cmp.Or(cmp.Compare(rank(x.layer), rank(y.layer)), cmp.Compare(x.layer, y.layer), cmp.Compare(used(x.reason), used(y.reason)), cmp.Compare(sum[y][0], sum[x][0]), cmp.Compare(x.reason, y.reason))
+		})
+		t := Table{ID: "ledger-table", Title: "Ledger: what came in, and what became of it", Label: "Ledger", Rows: []Row{}, Cols: []Col{{Name: "Layer"}, {Name: "Used, or why not"}, {Name: "Count", Num: true}, {"Size", "bytes", true}}}
+		for n, k := range keys {
+			if n == maxRows {
+				t.More = count(int64(len(keys)-maxRows)) + " more in table ledger."
+				break
+			}
+			layer := show(k.layer, 20)
+			if n > 0 && keys[n-1].layer == k.layer {
+				layer = ""
+			}
+			t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: layer}, {Text: show(k.reason, 100)}, {Text: count(sum[k][0])}, {Text: count(sum[k][1])}}})
+		}
+		p.Provenance = append(p.Provenance, t)
+	}
+
+	inferred := 0
+	for _, e := range d.Experiments {
+		if e.KindBy == "inferred" {
+			inferred++
+		}
+	}
+	if inferred > 0 && len(d.Rates) > 0 {
+		p.Assumed = append(p.Assumed, "Kind, x and endpoint of "+plural(int64(inferred), "experiment", "experiments")+" were inferred from the content; no manifest said so.")
+	}
+	if len(d.Rates) > 0 {
+		p.Assumed = append(p.Assumed, "The promise counts segments a second and holds for each queue.")
+		for _, r := range d.Rates {
+			if r.Kind == "calls" && r.Method == "" && r.ObservedPerS.Known {
+				p.Assumed = append(p.Assumed, "Where only two calls were seen to arrive, all calls queued between them are taken to have left between them, in order.")
+				break
+			}
+		}
+		for _, r := range d.Rates {
+			if r.Clock == "provider" {
+				p.Assumed = append(p.Assumed, "A time cut to whole seconds stands for its second: the middle, within half a second.")
+				break
+			}
+		}
+		if slices.ContainsFunc(d.Rates, func(r rates.Rate) bool { return r.Clock == "capture" || r.Clock == "mixed" }) {
+			p.Assumed = append(p.Assumed, "No message was lost before the capture point: one that was sent again arrives later than its error says.")
+		}
+	}
+	p.Reproduce = show(b.o.Reproduce, 2000)
+}

@@ -1,0 +1,903 @@
+package report
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Every drawing exists in two widths, of which the style sheet shows one; so
+// text never shrinks with the figure. Colours and weights are classes of the
+// style sheet. Text and attributes are escaped here, both by the same rule.
+const (
+	wide    = 960.0
+	ladderW = 636.0
+	narrow  = 358.0
+)
+
+// svg collects one drawing.
+type svg struct{ strings.Builder }
+
+var svgEscape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&quot;", "'", "&#39;", "`", "&#96;", "\x00", "\uFFFD")
+
+// num is a coordinate with at most one decimal.
+func num(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return "0"
+	}
+	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
+}
+
+// open writes a start tag; attrs are name, value pairs, numbers or strings.
+func (s *svg) open(name string, attrs ...any) { s.tag(name, ">", attrs) }
+
+// el writes an empty element.
+func (s *svg) el(name string, attrs ...any) { s.tag(name, "/>", attrs) }
+
+func (s *svg) tag(name, end string, attrs []any) {
+	s.WriteByte('<')
+	s.WriteString(name)
+	for i := 0; i+1 < len(attrs); i += 2 {
+		var v string
+		switch x := attrs[i+1].(type) {
+		case string:
+			if x == "" {
+				continue
+			}
+			v = svgEscape.Replace(x)
+		case float64:
+			v = num(x)
+		case int:
+			v = strconv.Itoa(x)
+		default:
+			panic("svg: attribute of a type that is no string and no number")
+		}
+		s.WriteByte(' ')
+		s.WriteString(attrs[i].(string))
+		s.WriteString(`="`)
+		s.WriteString(v)
+		s.WriteByte('"')
+	}
+	s.WriteString(end)
+}
+
+func (s *svg) close(name string) { s.WriteString("</" + name + ">") }
+
+func (s *svg) line(class string, x1, y1, x2, y2 float64) {
+	s.el("line", "class", class, "x1", x1, "y1", y1, "x2", x2, "y2", y2)
+}
+
+func (s *svg) rect(class string, x, y, w, h float64) {
+	s.el("rect", "class", class, "x", x, "y", y, "width", max(w, 0), "height", max(h, 0))
+}
+
+func (s *svg) text(class string, x, y float64, t string) {
+	if t == "" {
+		return
+	}
+	s.open("text", "class", class, "x", x, "y", y)
+	s.WriteString(svgEscape.Replace(t))
+	s.close("text")
+}
+
+func (s *svg) title(t string) {
+	if t != "" {
+		s.WriteString("<title>" + svgEscape.Replace(t) + "</title>")
+	}
+}
+
+// begin writes the root. label is what a screen reader says.
+func (s *svg) begin(class string, w, h float64, label string) {
+	s.open("svg", "xmlns", "http://www.w3.org/2000/svg", "class", class, "viewBox", "0 0 "+num(w)+" "+num(h), "width", w, "height", h, "role", "img", "aria-label", label)
+}
+
+// textWidth estimates the width of a text at size px in a wide sans face.
+func textWidth(t string, px float64) float64 { return float64(utf8.RuneCountInString(t)) * px * 0.56 }
+
+// fit cuts the middle out of a text that is wider than w.
+func fit(t string, px, w float64) string {
+	r := []rune(t)
+	n := int(w / (px * 0.56))
+	if len(r) <= n {
+		return t
+	}
+	if n < 4 {
+		n = 4
+	}
+	if len(r) <= n {
+		return t
+	}
+	head := (n - 1) / 2
+	return string(r[:head]) + "…" + string(r[len(r)-(n-1-head):])
+}
+
+// strip is the little axis of a verdict: 0.8 to 1.2 of the expected rate.
+func strip(r VerdictRow, tol float64) string {
+	const w, h, lo, hi = 190.0, 26.0, 0.8, 1.2
+	x := func(v float64) float64 { return (min(max(v, lo), hi) - lo) / (hi - lo) * w }
+	s := &svg{}
+	label := "no rate"
+	if r.Rate != "" {
+		label = r.Rate + " " + r.Interval + " against the expected rate, " + r.Verdict
+	}
+	s.begin("strip", w, h, label)
+	s.rect("band", x(1-tol), 3, x(1+tol)-x(1-tol), h-6)
+	s.line("x1", x(1), 3, x(1), h-3)
+	class := "st-" + r.Class
+	if r.RatioLow != nil {
+		a, b := x(*r.RatioLow), w
+		if r.RatioHigh != nil {
+			b = x(*r.RatioHigh)
+		}
+		if b-a < 2 {
+			a, b = a-1, b+1
+		}
+		s.line("ivb "+class, a, 10, b, 10)
+		// Ends that lie outside the axis carry no cap.
+		if *r.RatioLow >= lo {
+			s.line("ivc "+class, a, 6, a, 14)
+		}
+		if r.RatioHigh != nil && *r.RatioHigh <= hi {
+			s.line("ivc "+class, b, 6, b, 14)
+		}
+	}
+	if r.Ratio != nil && *r.Ratio >= lo && *r.Ratio <= hi {
+		s.el("circle", "class", "ivt "+class, "cx", x(*r.Ratio), "cy", 10, "r", 2.5)
+	}
+	if r.SusLow != nil && r.SusHigh != nil {
+		s.line("sus", x(*r.SusLow), 19, x(*r.SusHigh), 19)
+		if r.Sus != nil {
+			s.line("sus", x(*r.Sus), 16, x(*r.Sus), 22)
+		}
+	}
+	s.close("svg")
+	return s.String()
+}
+
+// stripScale is the head of the strips' column.
+func stripScale(tol float64) string {
+	s := &svg{}
+	s.begin("strip", 190, 16, "axis from 0.8 to 1.2 of the expected rate")
+	s.text("s", 0, 12, "0.8")
+	s.text("s m", 95, 12, "1")
+	s.text("s e", 190, 12, "1.2")
+	s.text("s m", 95-190*tol/0.4-4, 12, fixed(1-tol, 2))
+	s.text("s m", 95+190*tol/0.4+4, 12, fixed(1+tol, 2))
+	s.close("svg")
+	return s.String()
+}
+
+// svg draws the plot in one width.
+func (p Plot) svg(width float64, class, label string) string {
+	s := &svg{}
+	bs, h := p.boxes(width)
+	s.begin(class, width, h, label)
+	for i, pn := range p.Panels {
+		b := bs[i]
+		X := func(v float64) float64 { return b.x + min(max(p.X.at(v), -0.02), 1.02)*b.w }
+		Y := func(v float64) float64 { return b.y + b.h - min(max(pn.Y.at(v), -0.02), 1.04)*b.h }
+		s.text("k", 0, b.y-12, pn.Title)
+		for _, t := range pn.Y.Ticks {
+			s.line("gr", b.x, Y(t.V), b.x+b.w, Y(t.V))
+			s.text("e", b.x-8, Y(t.V)+4, t.Text)
+		}
+		for _, bd := range pn.Bands {
+			s.rect("band", X(bd.X0), Y(bd.Y1), X(bd.X1)-X(bd.X0), Y(bd.Y0)-Y(bd.Y1))
+		}
+		for _, sr := range pn.Series {
+			sr.draw(s, X, Y, b, pn.Y)
+		}
+		drawEnds(s, p.ends(i, b), b, width)
+		for _, n := range pn.Notes {
+			s.text("s "+anchorClass(n.Anchor)+" "+textClass(n.Role), X(n.X), Y(n.Y), n.Text)
+		}
+		if i == len(p.Panels)-1 {
+			s.line("ax", b.x, b.y+b.h, b.x+b.w, b.y+b.h)
+			p.xLabels(s, b, X, width)
+		}
+	}
+	s.close("svg")
+	return s.String()
+}
+
+func (p Plot) xLabels(s *svg, b box, X func(float64) float64, width float64) {
+	y := b.y + b.h
+	last := math.Inf(-1)
+	n := len(p.X.Ticks)
+	for k, t := range p.X.Ticks {
+		x := X(t.V)
+		w := textWidth(t.Text, 13)
+		s.line("ax", x, y, x, y+5)
+		// The last label has precedence over its neighbours.
+		if k < n-1 {
+			lx := X(p.X.Ticks[n-1].V)
+			if lx-textWidth(p.X.Ticks[n-1].Text, 13)/2-6 < x+w/2 {
+				continue
+			}
+		}
+		if x-w/2 < last+6 && k > 0 {
+			continue
+		}
+		tx := min(x, width-w/2)
+		s.text("m", tx, y+20, t.Text)
+		last = tx + w/2
+	}
+	s.text("m", b.x+b.w/2, y+40, p.XName)
+}
+
+func anchorClass(a string) string {
+	switch a {
+	case "middle":
+		return "m"
+	case "end":
+		return "e"
+	}
+	return ""
+}
+
+func textClass(role string) string {
+	switch role {
+	case "observed":
+		return "bt"
+	case "queue":
+		return "ot"
+	case "lost":
+		return "rt"
+	case "expected":
+		return ""
+	}
+	return "k"
+}
+
+type endLabel struct {
+	x, y       float64
+	text, role string
+}
+
+// ends are the names of a panel's lines beside their last points, apart from
+// one another.
+func (p Plot) ends(panel int, b box) []endLabel {
+	pn := p.Panels[panel]
+	var ends []endLabel
+	for _, sr := range pn.Series {
+		if sr.Label != "" && len(sr.Points) > 0 {
+			q := sr.Points[len(sr.Points)-1]
+			ends = append(ends, endLabel{b.x + b.w + 12, b.y + b.h - min(max(pn.Y.at(q.Y), 0), 1)*b.h + 4, sr.Label, sr.Role})
+		}
+	}
+	slices.SortStableFunc(ends, func(a, b endLabel) int { return cmp.Compare(a.y, b.y) })
+	for i := range ends {
+		if i > 0 && ends[i].y < ends[i-1].y+16 {
+			ends[i].y = ends[i-1].y + 16
+		}
+	}
+	return ends
+}
+
+// drawEnds writes them; a narrow drawing has them over its panel instead.
+func drawEnds(s *svg, ends []endLabel, b box, width float64) {
+	if width >= 900 {
+		for _, e := range ends {
+			s.text("halo "+textClass(e.role), e.x, e.y, e.text)
+		}
+		return
+	}
+	x := width
+	for i := len(ends) - 1; i >= 0; i-- {
+		if x-textWidth(ends[i].text, 12) < 170 {
+			break
+		}
+		s.text("s e halo "+textClass(ends[i].role), x, b.y-12, ends[i].text)
+		x -= textWidth(ends[i].text, 12) + 14
+	}
+}
+
+// draw writes one series.
+func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
+	stroke, fill := "b", "bf"
+	switch sr.Role {
+	case "queue":
+		stroke, fill = "o", "of"
+	case "lost":
+		stroke, fill = "r", "rbar"
+	case "expected":
+		stroke, fill = "x", "x"
+	case "plain":
+		stroke, fill = "k1", "kf"
+	}
+	switch sr.Form {
+	case "line", "thin", "step":
+		if len(sr.Points) == 0 {
+			return
+		}
+		class := stroke + " ln"
+		if sr.Role == "expected" {
+			class = "x"
+		} else if sr.Form == "thin" {
+			class = stroke + " thin fade"
+		}
+		var d strings.Builder
+		for i, q := range sr.Points {
+			x, y := num(X(q.X)), num(Y(q.Y))
+			switch {
+			case i == 0:
+				d.WriteString("M" + x + " " + y)
+			case sr.Form == "step" && sr.Role != "expected":
+				d.WriteString("H" + x + "V" + y)
+			default:
+				d.WriteString("L" + x + " " + y)
+			}
+		}
+		s.el("path", "class", class, "d", d.String())
+	case "area":
+		if len(sr.Points) == 0 {
+			return
+		}
+		var d, back strings.Builder
+		for i, q := range sr.Points {
+			if i == 0 {
+				d.WriteString("M" + num(X(q.X)) + " " + num(Y(q.Y)))
+			} else {
+				d.WriteString("H" + num(X(q.X)) + "V" + num(Y(q.Y)))
+			}
+		}
+		for i := len(sr.Points) - 1; i >= 0; i-- {
+			lo := sr.Points[i].Y
+			if sr.Points[i].Lo != nil {
+				lo = *sr.Points[i].Lo
+			}
+			if i == len(sr.Points)-1 {
+				back.WriteString("V" + num(Y(lo)))
+			} else {
+				// Going back, the step comes before the run.
+				back.WriteString("V" + num(Y(lo)) + "H" + num(X(sr.Points[i].X)))
+			}
+		}
+		s.el("path", "class", "area", "d", d.String()+back.String()+"Z")
+	case "bars":
+		for _, q := range sr.Points {
+			w := X(q.X2) - X(q.X)
+			if w > 3 {
+				w -= 1
+			}
+			s.open("rect", "class", fill, "x", X(q.X), "y", Y(q.Y), "width", max(w, 1), "height", max(Y(ya.Min)-Y(q.Y), 0))
+			s.title(q.Tip)
+			s.close("rect")
+		}
+	case "dashes":
+		for _, q := range sr.Points {
+			s.line("x", X(q.X)-11, Y(q.Y), X(q.X)+11, Y(q.Y))
+		}
+	case "points":
+		for _, q := range sr.Points {
+			x, y := X(q.X), Y(q.Y)
+			if sr.Role == "sustained" {
+				x += 7
+			}
+			if q.Href != "" {
+				s.open("a", "href", q.Href)
+			} else {
+				s.open("g")
+			}
+			s.title(q.Tip)
+			if q.Lo != nil {
+				lo, hi := Y(*q.Lo), b.y
+				if q.Hi != nil {
+					hi = Y(*q.Hi)
+				}
+				cap := 5.0
+				if sr.Role == "sustained" {
+					cap = 2.5
+				}
+				s.line(stroke+" wh", x, lo, x, hi)
+				s.line(stroke+" wh", x-cap, lo, x+cap, lo)
+				if q.Hi != nil {
+					s.line(stroke+" wh", x-cap, hi, x+cap, hi)
+				}
+			}
+			switch {
+			case sr.Role == "sustained":
+				s.line(stroke+" wh", x-2.5, y, x+2.5, y)
+			case q.Open:
+				s.el("circle", "class", map[bool]string{true: "oo", false: "bo"}[sr.Role == "queue"], "cx", x, "cy", y, "r", 3.5)
+			default:
+				s.el("circle", "class", fill, "cx", x, "cy", y, "r", 3)
+			}
+			if q.Href != "" {
+				s.close("a")
+			} else {
+				s.close("g")
+			}
+		}
+	}
+}
+
+// place is where a row of a ladder stands.
+type place struct{ top, y, bottom float64 }
+
+// rows places the rows of a ladder one below the other.
+func (l *Ladder) rows(top, step, foldH float64) ([]place, float64) {
+	ps := make([]place, len(l.Rows))
+	y := top
+	for i, r := range l.Rows {
+		switch r.Kind {
+		case "fold":
+			ps[i] = place{y + 4, y + foldH/2 + 2, y + foldH}
+			y += foldH + 4
+		case "media":
+			h := 16*float64(len(r.Lines)+1) + 26
+			ps[i] = place{y + 6, y + h/2, y + h - 6}
+			y += h
+		default:
+			ps[i] = place{y, y + step - 8, y + step}
+			y += step
+		}
+	}
+	return ps, y + 10
+}
+
+// timeMap turns times into heights, between the rows that are drawn.
+func (l *Ladder) timeMap(ps []place) func(int64) float64 {
+	type anchor struct {
+		at int64
+		y  float64
+	}
+	var as []anchor
+	add := func(at int64, y float64) {
+		if n := len(as); n > 0 && at < as[n-1].at {
+			at = as[n-1].at
+		}
+		as = append(as, anchor{at, y})
+	}
+	for i, r := range l.Rows {
+		switch r.Kind {
+		case "media":
+			end := r.Until
+			if i+1 < len(l.Rows) {
+				end = min(end, l.Rows[i+1].At)
+			}
+			add(r.At, ps[i].top)
+			add(max(end, r.At), ps[i].bottom)
+		case "fold":
+			add(r.At, ps[i].top)
+			add(r.Until, ps[i].bottom)
+		default:
+			add(r.At, ps[i].y)
+		}
+	}
+	return func(at int64) float64 {
+		if len(as) == 0 {
+			return 0
+		}
+		if at <= as[0].at {
+			return as[0].y
+		}
+		for i := 1; i < len(as); i++ {
+			if at <= as[i].at {
+				a, b := as[i-1], as[i]
+				if b.at == a.at {
+					return b.y
+				}
+				return a.y + (b.y-a.y)*float64(at-a.at)/float64(b.at-a.at)
+			}
+		}
+		return as[len(as)-1].y
+	}
+}
+
+// laneX spreads lanes from a to b.
+func laneX(n int, a, b float64) []float64 {
+	x := make([]float64, n)
+	for i := range x {
+		if n == 1 {
+			x[i] = (a + b) / 2
+		} else {
+			x[i] = a + (b-a)*float64(i)/float64(n-1)
+		}
+	}
+	return x
+}
+
+// heads writes the lanes' names and lines; it returns where rows may begin.
+func (l *Ladder) heads(s *svg, x []float64, left, right, bottom float64) {
+	gap := right - left
+	if len(x) > 1 {
+		gap = x[1] - x[0]
+	}
+	stagger := 0.0
+	if len(x) > 2 && gap < 104 {
+		stagger = 13
+	}
+	for i, ln := range l.Lanes {
+		s.line("lane", x[i], l.headHeight(x)-4, x[i], bottom)
+		w := gap - 6
+		if stagger > 0 {
+			w = 2*gap - 6
+		}
+		place := func(class string, y float64, t string, px float64) {
+			t = fit(t, px, w)
+			half := textWidth(t, px) / 2
+			cx := min(max(x[i], left+half), right-half)
+			s.text(class+" m", cx, y, t)
+		}
+		off := 0.0
+		if i%2 == 1 {
+			off = stagger
+		}
+		place("k", 12, ln.Role, 13)
+		under := ln.Address
+		if ln.Name != "" {
+			under = ln.Name
+		}
+		place("s", 27+off, under, 12)
+	}
+}
+
+func (l *Ladder) headHeight(x []float64) float64 {
+	if len(x) > 2 && x[1]-x[0] < 104 {
+		return 50
+	}
+	return 38
+}
+
+// rung draws the line and head of a message between two lanes.
+func rungLine(s *svg, r *Rung, x1, x2, y float64) {
+	class := "sg"
+	head := "ah"
+	switch r.Style {
+	case "stun":
+		class += " st"
+	case "dtls":
+		class += " dt"
+	case "http":
+		class += " ht"
+		head += " ht"
+	case "media":
+		class += " rtp"
+	case "unseen":
+		class += " nc"
+		head += " nc"
+	}
+	if r.Failed {
+		class += " fail"
+		head += " fail"
+	}
+	if x1 == x2 { // to itself
+		s.el("path", "class", class, "d", "M"+num(x1)+" "+num(y-6)+"h18v6h-14")
+		x1 = x2 + 18
+	} else {
+		end := x2 - 5*sign(x2-x1)
+		if r.Again != "" {
+			end = x2 - 1*sign(x2-x1)
+		}
+		s.line(class, x1, y, end, y)
+	}
+	d := sign(x2 - x1)
+	if r.Again != "" {
+		s.el("path", "class", "open"+map[bool]string{true: " fail", false: ""}[r.Failed], "d", "M"+num(x2-8*d)+" "+num(y-4)+"L"+num(x2-1*d)+" "+num(y)+"L"+num(x2-8*d)+" "+num(y+4))
+	} else {
+		s.el("path", "class", head, "d", "M"+num(x2)+" "+num(y)+"l"+num(-8*d)+" -3.5v7z")
+	}
+	if r.Failed {
+		m := (x1 + x2) / 2
+		s.el("path", "class", "sg fail", "d", "M"+num(m-4)+" "+num(y-4)+"l8 8m0 -8l-8 8")
+	}
+}
+
+func sign(v float64) float64 {
+	if v < 0 {
+		return -1
+	}
+	return 1
+}
+
+// mediaBars draws the streams beside their lanes.
+func (l *Ladder) mediaBars(s *svg, x []float64, ps []place) {
+	if len(l.Media) == 0 {
+		return
+	}
+	at := l.timeMap(ps)
+	nth := map[[2]int]int{}
+	for _, b := range l.Media {
+		d := sign(x[b.Peer] - x[b.Lane])
+		k := nth[[2]int{b.Lane, int(d)}]
+		nth[[2]int{b.Lane, int(d)}]++
+		if k > 3 {
+			continue // more than four beside one lane would reach the next
+		}
+		y1, y2 := at(b.From), at(b.To)
+		if y2-y1 < 14 {
+			y2 = y1 + 14
+		}
+		px := x[b.Lane] + d*(4+float64(k)*8)
+		if d < 0 {
+			px -= 6
+		}
+		s.open("g")
+		s.title(b.Tip)
+		s.rect("med", px, y1, 6, y2-y1)
+		for _, h := range b.Holes {
+			a, z := at(h), at(h+1e9)
+			a, z = max(a, y1), min(max(z, a+2), y2)
+			if z > a {
+				s.rect("rbar", px, a, 6, z-a)
+			}
+		}
+		s.close("g")
+	}
+}
+
+// svg draws one call. The narrow form has label and time over each rung.
+func (l *Ladder) svg(width float64, class string) string {
+	s := &svg{}
+	small := width < 500
+	left, right, step := 132.0, width-44, 30.0
+	if len(l.Lanes) > 4 {
+		left, right = 124, width-30
+	}
+	if small {
+		left, right, step = 28, width-28, 38
+	}
+	x := laneX(len(l.Lanes), left, right)
+	ps, h := l.rows(l.headHeight(x)+2, step, 24)
+	s.begin(class, width, h, "Ladder of "+l.Title+", "+plural(int64(len(l.Rows)), "row", "rows"))
+	textLeft := 96.0
+	if small {
+		textLeft = 0
+	}
+	l.heads(s, x, textLeft, width, h-6)
+	l.mediaBars(s, x, ps)
+	for i := range l.Rows {
+		r := &l.Rows[i]
+		p := ps[i]
+		switch r.Kind {
+		case "fold":
+			s.rect("fold", max(left-30, 0), p.top, min(right-left+60, width), p.bottom-p.top)
+			s.text("s m", (left+right)/2, p.y+4, r.Label)
+		case "media":
+			m := (x[r.From] + x[r.To]) / 2
+			lines := append([]string{r.Label}, r.Lines...)
+			y := p.y - 8*float64(len(lines)-1) + 4
+			for n, t := range lines {
+				half := textWidth(t, 12) / 2
+				cx := min(max(m, textLeft+half), width-half)
+				c := "s m halo"
+				if n == 0 {
+					c = "s m k halo"
+				}
+				if n > 0 && strings.Contains(t, " lost") && !strings.Contains(t, ", 0 lost") {
+					c = "s m rt halo"
+				}
+				s.text(c, cx, y+16*float64(n), t)
+			}
+			if !small {
+				s.text("s e tm", 88, p.top+10, r.Time)
+			}
+		default:
+			if r.Detail != nil {
+				s.open("a", "class", "rung", "href", "#"+r.Detail.ID, "data-d", r.Detail.ID)
+			} else {
+				s.open("g", "class", "rung")
+			}
+			s.rect("hit", max(left-116, 0), p.top+1, width, p.bottom-p.top-1)
+			label := r.Label
+			if r.Again != "" {
+				label += " (" + r.Again + ")"
+			}
+			lc := "lab"
+			if r.Failed {
+				lc += " rt"
+			}
+			if small {
+				s.text(lc, 0, p.y-10, fit(label, 13, width-textWidth(r.Time, 12)-16))
+				s.text("s e tm", width, p.y-10, r.Time)
+			} else {
+				label = fit(label, 13, width-textLeft)
+				half := textWidth(label, 13) / 2
+				cx := min(max((x[r.From]+x[r.To])/2, textLeft+half), width-half)
+				s.text(lc+" m", cx, p.y-6, label)
+				s.text("s e tm", 88, p.y+4, r.Time)
+			}
+			rungLine(s, r, x[r.From], x[r.To], p.y)
+			if r.Detail != nil {
+				s.close("a")
+			} else {
+				s.close("g")
+			}
+		}
+	}
+	s.close("svg")
+	return s.String()
+}
+
+// typicalSVG draws the typical call with the spread of each phase beside it.
+func (l *Ladder) typicalSVG(width float64, class, label string) string {
+	s := &svg{}
+	small := width < 500
+	left, right, step := 58.0, 418.0, 34.0
+	if small {
+		left, right, step = 28, width-28, 38
+	}
+	x := laneX(len(l.Lanes), left, right)
+	top := l.headHeight(x) + 2
+	ps, h := l.rows(top, step, 24)
+	s.begin(class, width, h, label)
+	edge := 470.0
+	if small {
+		edge = width
+	}
+	l.heads(s, x, 0, edge, h-6)
+	lo, hi := math.Inf(1), math.Inf(-1)
+	for _, r := range l.Rows {
+		if r.Spread != nil {
+			for _, t := range r.Spread.Ticks {
+				if t > 0 {
+					lo, hi = min(lo, float64(t)/1e6), max(hi, float64(t)/1e6)
+				}
+			}
+		}
+	}
+	const ax, aw = 500.0, 250.0
+	axis := Axis{}
+	if !small && hi > 0 && !math.IsInf(lo, 0) {
+		axis = logAxis(lo, hi)
+		s.text("m k", ax+aw/2, 12, "Time since the rung above, log scale")
+		s.text("e k", width, 12, "median (middle half)")
+		every := 1 + (len(axis.Ticks)-1)/6
+		for n, t := range axis.Ticks {
+			tx := ax + axis.at(t.V)*aw
+			s.line("lane", tx, top-4, tx, h-6)
+			if n%every == 0 {
+				s.text("m s", tx, 27, span(int64(t.V*1e6)))
+			}
+		}
+	}
+	for i := range l.Rows {
+		r, p := &l.Rows[i], ps[i]
+		said := ""
+		if r.Spread != nil {
+			said = r.Spread.Text
+		}
+		if r.Kind == "fold" {
+			s.rect("fold", max(left-30, 0), p.top, right-left+60, p.bottom-p.top)
+			s.text("s m", (left+right)/2, p.y+4, r.Label)
+			if !small {
+				s.text("s e", width, p.y+4, said)
+			}
+			continue
+		}
+		lc := "lab"
+		if r.Failed {
+			lc += " rt"
+		}
+		if small {
+			s.text(lc, 0, p.y-10, fit(r.Label, 13, width-textWidth(said, 12)-12))
+			s.text("s e tm", width, p.y-10, said)
+		} else {
+			t := fit(r.Label, 13, 460)
+			half := textWidth(t, 13) / 2
+			s.text(lc+" m", min(max((x[r.From]+x[r.To])/2, half), edge-half), p.y-6, t)
+			c := "e"
+			if r.Spread != nil && r.Spread.N > 0 {
+				c = "e k"
+			} else {
+				c = "e s"
+			}
+			s.text(c, width, p.y+4, said)
+		}
+		rungLine(s, r, x[r.From], x[r.To], p.y)
+		if !small && r.Spread != nil && r.Spread.N > 0 && axis.Max > 0 {
+			at := func(ns int64) float64 { return ax + min(max(axis.at(float64(ns)/1e6), 0), 1)*aw }
+			// Ticks that fall on one pixel are one.
+			last := -1.0
+			for _, t := range r.Spread.Ticks {
+				if tx := math.Round(at(t)); tx != last {
+					s.line("tick", tx, p.y-6, tx, p.y+6)
+					last = tx
+				}
+			}
+			if r.Spread.N >= 5 {
+				s.line("iqr", at(r.Spread.Low), p.y, max(at(r.Spread.High), at(r.Spread.Low)+1), p.y)
+				s.el("circle", "class", "kf", "cx", at(r.Spread.Median), "cy", p.y, "r", 4)
+			}
+		}
+	}
+	s.close("svg")
+	return s.String()
+}
+
+// svg draws who talks to whom.
+func (g *Graph) svg(width float64, class string) string {
+	s := &svg{}
+	rows := [3]int{}
+	for _, n := range g.Nodes {
+		rows[n.Column]++
+	}
+	most := max(rows[0], rows[1], rows[2])
+	gap := 76.0
+	small := width < 500
+	if small {
+		gap = 64
+	}
+	top := 34.0
+	h := top + gap*float64(most) + 4
+	s.begin(class, width, h, "Hosts and the bytes between them")
+	colX := [3]float64{170, 480, 790}
+	if small {
+		colX = [3]float64{20, width / 2, width - 20}
+	}
+	for i, c := range g.Columns {
+		cls := []string{"k e", "k m", "k"}[i]
+		if small {
+			cls = []string{"k", "k m", "k e"}[i]
+			if rows[i] > 0 {
+				s.text(cls+" s", []float64{0, width / 2, width}[i], 12, c)
+			}
+		} else if rows[i] > 0 {
+			s.text(cls, colX[i], 12, c)
+		}
+	}
+	pos := func(n int) (float64, float64) {
+		c := g.Nodes[n].Column
+		off := (float64(most) - float64(rows[c])) / 2
+		return colX[c], top + gap*(float64(g.Nodes[n].Row)+off+0.5)
+	}
+	type tag struct {
+		x, y float64
+		t    string
+	}
+	var tags []tag
+	for _, e := range g.Edges {
+		x1, y1 := pos(e.A)
+		x2, y2 := pos(e.B)
+		var d string
+		if x1 == x2 {
+			d = "M" + num(x1) + " " + num(y1) + "C" + num(x1+50) + " " + num(y1) + " " + num(x2+50) + " " + num(y2) + " " + num(x2) + " " + num(y2)
+			tags = append(tags, tag{x1 + 40, (y1+y2)/2 + 4, e.Label})
+		} else {
+			m := (x1 + x2) / 2
+			d = "M" + num(x1) + " " + num(y1) + "C" + num(m) + " " + num(y1) + " " + num(m) + " " + num(y2) + " " + num(x2) + " " + num(y2)
+			tags = append(tags, tag{m, (y1 + y2) / 2, e.Label})
+		}
+		s.open("path", "class", "edge", "d", d, "stroke-width", e.Width)
+		s.title(g.Nodes[e.A].Text + " and " + g.Nodes[e.B].Text + ": " + e.Label)
+		s.close("path")
+	}
+	if !small && len(tags) <= 14 {
+		slices.SortStableFunc(tags, func(a, b tag) int { return int(a.y - b.y) })
+		for i, t := range tags {
+			for _, o := range tags[:i] {
+				if math.Abs(o.x-t.x) < 120 && math.Abs(o.y-t.y) < 15 {
+					t.y = o.y + 15
+				}
+			}
+			tags[i] = t
+			s.text("s m halo", t.x, t.y+4, fit(t.t, 12, 190))
+		}
+	}
+	for i, n := range g.Nodes {
+		x, y := pos(i)
+		s.el("circle", "class", "node", "cx", x, "cy", y, "r", 6)
+		switch {
+		case small:
+			anchor := []string{"", "m", "e"}[n.Column]
+			tx := []float64{0, width / 2, width}[n.Column]
+			s.text("s k halo "+anchor, tx, y-12, n.Name)
+			s.text("s halo "+anchor, tx, y+22, fit(n.Text, 12, 116))
+		case n.Column == 0:
+			s.text("k e halo", x-16, y, n.Name)
+			s.text("s e halo", x-16, y+15, fit(n.Text, 12, 150))
+		case n.Column == 1:
+			s.text("k m halo", x, y-14, n.Name)
+			s.text("s m halo", x, y+24, fit(n.Text, 12, 200))
+		default:
+			s.text("k halo", x+16, y, n.Name)
+			s.text("s halo", x+16, y+15, fit(n.Text, 12, 150))
+		}
+	}
+	s.close("svg")
+	return s.String()
+}

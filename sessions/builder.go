@@ -1,0 +1,266 @@
+package sessions
+
+import (
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"sort"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/sdp"
+	"github.com/twtrace/twtrace/decode/sip"
+)
+
+// Trace is what one experiment's input says. Rows are in no particular order
+// until package table sorts them; their contents do not depend on map order.
+type Trace struct {
+	Hosts           []Host
+	Flows           []Flow
+	Calls           []Call
+	Legs            []Leg
+	Signals         []Signal
+	Arrivals        []Arrival
+	CallResources   []CallResource
+	Streams         []Stream
+	StreamIntervals []StreamInterval
+	Messages        []Message
+	Clocks          []Clock
+	Oddities        []Oddity
+	First, Last     Time // of all frames
+}
+
+// Builder collects events. Make one with New; it is for one goroutine.
+type Builder struct {
+	files  []string
+	ledger *decode.Ledger
+
+	sip      map[string]*sipCall // by Call-ID
+	sipOrder []*sipCall
+	sdp      sdp.Session
+	signals  []Signal
+	detail   []byte
+	interned map[string]string
+	seen     map[uint64]struct{}
+	open     map[uint64]int32 // transactions without a final response
+
+	streams     []streamSet // by flow ID
+	ends        map[netip.AddrPort]*mediaEnd
+	rtcpSenders map[uint32]bool
+	reports     map[reportKey]senderReport
+	bySSRC      map[uint32]*ssrcReports
+
+	resources resources
+	names     map[netip.Addr][]hostName
+	caps      map[string]int64
+	problems  map[string]*problemCount
+	seed      maphash.Seed
+}
+
+type problemCount struct {
+	n     int64
+	at    Time
+	pos   decode.Pos
+	first error
+}
+
+// New returns a Builder. files are the names that decode.Pos.File counts;
+// ledger gets what becomes of RTP, RTCP, resources and queue logs.
+func New(files []string, ledger *decode.Ledger) *Builder {
+	return &Builder{
+		files: files, ledger: ledger,
+		sip:         map[string]*sipCall{},
+		interned:    map[string]string{},
+		seen:        map[uint64]struct{}{},
+		open:        map[uint64]int32{},
+		ends:        map[netip.AddrPort]*mediaEnd{},
+		rtcpSenders: map[uint32]bool{},
+		reports:     map[reportKey]senderReport{},
+		bySSRC:      map[uint32]*ssrcReports{},
+		names:       map[netip.Addr][]hostName{},
+		caps:        map[string]int64{},
+		problems:    map[string]*problemCount{},
+		seed:        maphash.MakeSeed(), // tells messages apart; never written anywhere
+		resources:   newResources(),
+	}
+}
+
+// Add takes one event. Nothing of it is kept by reference but its Flow.
+func (b *Builder) Add(ev *decode.Event) {
+	switch ev.Kind {
+	case decode.EventRTP:
+		b.addRTP(ev)
+	case decode.EventSIP:
+		b.addSIP(ev)
+	case decode.EventRTCP:
+		b.addRTCP(ev)
+	case decode.EventDNS:
+		b.addDNS(ev)
+	case decode.EventTLS:
+		b.addTLS(ev)
+	case decode.EventHTTP:
+		b.addHTTP(ev)
+	case decode.EventResource:
+		b.resources.add(ev, b.ledger)
+	case decode.EventQueued:
+		b.resources.addQueued(ev, b.ledger)
+	case decode.EventProblem:
+		b.problem(ev, ev.Problem.Rule, ev.Problem.Err)
+	}
+}
+
+// capped counts what a bound kept out; Finalize tells it.
+func (b *Builder) capped(what string) { b.caps[what]++ }
+
+func (b *Builder) problem(ev *decode.Event, rule string, err error) {
+	p := b.problems[rule]
+	if p == nil {
+		p = &problemCount{at: ev.Time, pos: ev.Pos, first: err}
+		b.problems[rule] = p
+	}
+	p.n++
+}
+
+// fillEnds writes the two ends of a message into its signal.
+func (b *Builder) fillEnds(s *Signal, ev *decode.Event) {
+	src, dst := ev.Src(), ev.Dst()
+	s.Src, s.SrcPort = b.addr(src.Addr()), decode.Some(uint32(src.Port()))
+	s.Dst, s.DstPort = b.addr(dst.Addr()), decode.Some(uint32(dst.Port()))
+}
+
+func (b *Builder) addr(a netip.Addr) string {
+	b.detail = a.AppendTo(b.detail[:0])
+	return b.intern(b.detail)
+}
+
+const maxInterned = 1 << 16
+
+// intern makes one string of equal texts: retransmissions and templates repeat.
+func (b *Builder) intern(t []byte) string {
+	if s, ok := b.interned[string(t)]; ok {
+		return s
+	}
+	s := text(t)
+	if len(b.interned) < maxInterned {
+		b.interned[s] = s
+	}
+	return s
+}
+
+// messageHash tells one SIP message from another on its flow: a copy that a
+// retransmission timer sent has the same.
+func (b *Builder) messageHash(c *sipCall, ev *decode.Event) uint64 {
+	m := ev.SIP
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	h.WriteString(c.callID)
+	h.WriteByte(ev.Dir)
+	maphash.WriteComparable(&h, [4]uint32{ev.Flow.ID, m.CSeq, uint32(m.Status), uint32(len(m.Body))})
+	h.Write(m.MethodText)
+	h.WriteByte(0)
+	h.Write(m.CSeqText)
+	h.WriteByte(0)
+	h.Write(m.Branch)
+	h.WriteByte(0)
+	h.Write(m.To.Tag)
+	return h.Sum64()
+}
+
+// transactionHash is the transaction of a request or response (RFC 3261
+// 17.1.3: branch and method; ACK belongs to its INVITE and opens none).
+func (b *Builder) transactionHash(c *sipCall, m *sip.Message, ev *decode.Event) uint64 {
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	h.WriteString(c.callID)
+	h.WriteByte(1)
+	h.Write(m.Branch)
+	h.WriteByte(0)
+	h.Write(m.CSeqText)
+	maphash.WriteComparable(&h, [2]uint32{ev.Flow.ID, m.CSeq})
+	return h.Sum64()
+}
+
+const maxSeen = 16 << 20
+
+func (b *Builder) seenBefore(hash uint64) bool {
+	if _, ok := b.seen[hash]; ok {
+		return true
+	}
+	if len(b.seen) >= maxSeen {
+		b.capped("messages for retransmission")
+		return false
+	}
+	b.seen[hash] = struct{}{}
+	return false
+}
+
+func (b *Builder) openTransaction(hash uint64, signal int32) {
+	if len(b.open) < maxSeen {
+		if _, ok := b.open[hash]; !ok {
+			b.open[hash] = signal
+		}
+	}
+}
+
+func (b *Builder) closeTransaction(hash uint64, at Time) {
+	if i, ok := b.open[hash]; ok {
+		s := &b.signals[i]
+		s.DurationMS = decode.Some(float64(at-s.At) / 1e6)
+		delete(b.open, hash)
+	}
+}
+
+// Finalize ends the building: calls, bindings and arrivals are decided.
+// flows are the Decoder's, first and last bound all frames. The Builder is
+// spent afterwards.
+func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
+	t := &Trace{First: first, Last: last}
+	list := b.allStreams()
+	b.bindStreams(list)
+	observed := observedHost(flows)
+	b.makeCalls(t, list, observed, last)
+	b.applyReports(list)
+	for i, s := range list {
+		s.id = uint32(i + 1)
+		t.Streams = append(t.Streams, s.row(b.files))
+		for _, iv := range s.intervals {
+			iv.StreamID = s.id
+			t.StreamIntervals = append(t.StreamIntervals, iv)
+		}
+	}
+	t.Signals = b.signals
+	b.resources.rows(t, b.files, b.ledger)
+	makeArrivals(t, b)
+	t.Flows = flowRows(flows, b, list)
+	t.Hosts = b.hostRows(flows, list, observed)
+	b.makeOddities(t)
+	return t
+}
+
+// makeOddities tells problems and caps of the input.
+func (b *Builder) makeOddities(t *Trace) {
+	for what, n := range b.caps {
+		t.Oddities = append(t.Oddities, Oddity{Rule: "cap-reached", Severity: "warn", At: t.Last, Subject: what,
+			Text: fmt.Sprintf("%d %s beyond the bound were not followed", n, what)})
+	}
+	for rule, p := range b.problems {
+		if rule == "" {
+			continue
+		}
+		o := Oddity{Rule: rule, Severity: "warn", At: p.at, Subject: "", File: b.files[p.pos.File], Text: p.first.Error()}
+		if p.n > 1 {
+			o.Text += fmt.Sprintf(" (%d times)", p.n)
+		}
+		if p.pos.Frame > 0 {
+			o.Frame = decode.Some(p.pos.Frame)
+			o.WiresharkFilter = fmt.Sprintf("frame.number == %d", p.pos.Frame)
+		}
+		t.Oddities = append(t.Oddities, o)
+	}
+	sort.Slice(t.Oddities, func(i, j int) bool {
+		a, c := &t.Oddities[i], &t.Oddities[j]
+		if a.Rule != c.Rule {
+			return a.Rule < c.Rule
+		}
+		return a.Subject < c.Subject
+	})
+}

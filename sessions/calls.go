@@ -1,0 +1,220 @@
+package sessions
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/twtrace/twtrace/decode"
+)
+
+// latencyBoundMS is the half-width of an arrival seen at its endpoint: what
+// the network between provider and endpoint may have added. The study
+// neglected it as below 50 ms.
+const latencyBoundMS = 50
+
+// makeCalls makes the rows of calls and legs. Dialogs that bear the same
+// CallSid are legs of one call; all others are calls of their own.
+func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, end Time) {
+	bySID := map[string]int{}
+	var rows []*callRow
+	for _, c := range b.sipOrder {
+		if !c.isCall {
+			continue
+		}
+		c.leg = uint32(len(t.Legs) + 1)
+		leg := Leg{LegID: c.leg, Kind: "sip", ID: c.callID, JoinedBy: "Call-ID", JoinScore: decode.Some(1.0),
+			From: c.from, To: c.to, FirstAt: c.firstAt, LastAt: c.lastAt}
+		if c.status != 0 {
+			leg.StatusCode = decode.Some(int64(c.status))
+		}
+		i, ok := -1, false
+		if c.sid != "" {
+			i, ok = bySID[c.sid]
+			leg.JoinedBy = "X-Twilio-CallSid"
+		}
+		if !ok {
+			i = len(rows)
+			rows = append(rows, &callRow{})
+			if c.sid != "" {
+				bySID[c.sid] = i
+			}
+		}
+		c.row = i
+		rows[i].legs = append(rows[i].legs, c)
+		t.Legs = append(t.Legs, leg)
+	}
+	used := map[string]int{}
+	for n, r := range rows {
+		r.build(b, observed, end)
+		id := r.CallSID
+		if id == "" {
+			id = r.legs[0].callID
+		}
+		if id == "" {
+			id = fmt.Sprintf("leg-%d", n+1)
+		}
+		if used[id]++; used[id] > 1 { // a Call-ID that reads like another call's CallSid
+			id = fmt.Sprintf("%s#%d", id, used[id])
+		}
+		r.CallID, r.RootCallID = id, id
+		for _, c := range r.legs {
+			c.id = id
+			t.Legs[c.leg-1].CallID = id
+			for _, s := range c.signals {
+				b.signals[s].CallID = id
+				b.signals[s].LegID = decode.Some(c.leg)
+			}
+		}
+	}
+	for _, s := range streams {
+		if s.call == nil || !s.call.isCall {
+			s.call = nil
+			continue
+		}
+		r := rows[s.call.row]
+		r.Streams++
+		// media runs to the callee on the stream that the caller sends
+		caller := r.legs[0].callerAddr
+		toCallee := s.flow.End(s.dir).Addr() == caller || s.flow.End(1-s.dir).Addr() != caller && s.dstIsCallee()
+		at := &r.FirstMediaOutAt
+		if toCallee {
+			at = &r.FirstMediaInAt
+		}
+		if *at == 0 || s.first < *at {
+			*at = s.first
+		}
+	}
+	for _, r := range rows {
+		t.Calls = append(t.Calls, r.Call)
+	}
+}
+
+// dstIsCallee tells whether the callee's SDP gave the stream's destination.
+func (s *stream) dstIsCallee() bool {
+	for i := range s.dst.bindings {
+		if s.dst.bindings[i].call == s.call {
+			return !s.dst.bindings[i].caller
+		}
+	}
+	return false
+}
+
+type callRow struct {
+	Call
+	legs []*sipCall
+}
+
+// build fills the row from its dialogs. The dialog that was asked first speaks
+// for the call; others add what it lacks.
+func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
+	c := r.legs[0]
+	r.Protocols = []string{"sip"}
+	r.CallSID, r.From, r.To = c.sid, c.from, c.to
+	r.File = b.files[c.pos.File]
+	first, last := c.pos.First, c.last
+	for _, l := range r.legs {
+		r.SIPCallIDs = append(r.SIPCallIDs, l.callID)
+		if l.pos.File == c.pos.File {
+			first, last = min(first, l.pos.First), max(last, l.last)
+		}
+	}
+	r.FirstFrame, r.LastFrame = decode.Some(first), decode.Some(last)
+	r.Legs = int64(len(r.legs))
+	r.InitiatedAt, r.RingingAt, r.AnsweredAt = c.invited, c.ringing, c.answered
+	r.Direction = direction(c, observed)
+	if c.invited != 0 && r.Direction != "outbound" {
+		r.ArrivedAt, r.ArrivedBy, r.ArrivedErrorMS = c.arrived, "sip-invite", decode.Some(float64(latencyBoundMS))
+	}
+	r.Outcome, r.EndedBy, r.EndedAt, r.OpenAtEnd = c.outcome(end)
+	if r.OpenAtEnd {
+		r.Outcome = "in-progress"
+	}
+	if c.status != 0 {
+		r.StatusCode = decode.Some(int64(c.status))
+	}
+	r.Cause = c.cause
+	if r.Cause == "" && c.answered == 0 && c.failedAt != 0 {
+		r.Cause = c.reason
+	}
+	for _, l := range r.legs[1:] {
+		if r.AnsweredAt == 0 && l.answered != 0 {
+			r.AnsweredAt = l.answered
+		}
+		if r.RingingAt == 0 && l.ringing != 0 {
+			r.RingingAt = l.ringing
+		}
+		if r.Cause == "" {
+			r.Cause = l.cause
+		}
+	}
+	progress := r.RingingAt
+	if progress == 0 {
+		progress = r.AnsweredAt
+	}
+	r.PostDialDelayMS = between(r.InitiatedAt, progress, 1e6)
+	r.RingMS = between(r.RingingAt, r.AnsweredAt, 1e6)
+	r.DurationS = between(r.AnsweredAt, r.EndedAt, 1e9)
+}
+
+// between is to-from in units of unit ns, unknown when either is.
+func between(from, to Time, unit float64) Float {
+	if from == 0 || to == 0 {
+		return Float{}
+	}
+	return decode.Some(float64(to-from) / unit)
+}
+
+// direction is inbound or outbound as seen from the captured host: the side
+// that is not the provider's, else the host that all packets of the capture
+// have in common.
+func direction(c *sipCall, observed netip.Addr) string {
+	switch {
+	case c.provider == providerCaller:
+		return "inbound"
+	case c.provider == providerCallee:
+		return "outbound"
+	case !observed.IsValid() || !c.callerAddr.IsValid():
+		return ""
+	case c.callerAddr == observed:
+		return "outbound"
+	}
+	return "inbound"
+}
+
+// observedHost is the one address that (nearly) all packets of the flows have
+// at one end, invalid when there is none or more than one.
+func observedHost(flows []*decode.Flow) netip.Addr {
+	count := map[netip.Addr]int64{}
+	var total int64
+	for _, f := range flows {
+		n := f.Packets[0] + f.Packets[1]
+		total += n
+		count[f.Src.Addr()] += n
+		if f.Src.Addr() != f.Dst.Addr() {
+			count[f.Dst.Addr()] += n
+		}
+	}
+	var best netip.Addr
+	found := 0
+	for a, n := range count {
+		if n*100 >= total*99 {
+			best, found = a, found+1
+		}
+	}
+	if found != 1 {
+		return netip.Addr{}
+	}
+	return best
+}
+
+// endpointKind tells what an arrival's endpoint is.
+func endpointKind(to, arrivedBy string) string {
+	switch {
+	case strings.HasPrefix(to, "client:"), arrivedBy == "pstream-invite", arrivedBy == "matrix-invite":
+		return "browser"
+	case strings.HasPrefix(to, "sip:"), strings.HasPrefix(to, "sips:"), arrivedBy == "sip-invite":
+		return "sip"
+	}
+	return "phone"
+}

@@ -1,0 +1,18 @@
+// Package sessions makes calls, legs, streams, arrivals and messages of the
+// events of one experiment.
+//
+// In: decode.Events, in any mix of captures and exports. Out: a Trace, the
+// rows of TABLES.md that are learned from traffic and resources.
+//
+// New, Add for each event, Finalize: whatever needs hindsight (which call a
+// stream belongs to, which CallSid a dialog carries, how a call ended) is
+// decided in Finalize. Add copies what it keeps; an event is never held.
+//
+// A capture is observation (ns), a resource is testimony (mostly 1 s): both
+// times of a call are kept, the observed one wins, and times of two clocks are
+// never subtracted. Nothing here depends on the order of capture events
+// against export events.
+//
+// State across messages enters here, a file each: SIP dialogs, RTP streams,
+// resources, hosts. Rates and pictures do not.
+package sessions

@@ -1,0 +1,380 @@
+package sessions
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/sdp"
+	"github.com/twtrace/twtrace/decode/sip"
+)
+
+// sipCall is all that was said under one SIP Call-ID.
+type sipCall struct {
+	callID   string
+	sid      string // X-Twilio-CallSid
+	account  string // X-Twilio-AccountSid
+	parent   string // X-Twilio-ParentCallSid or the like; "" unknown
+	from, to string
+	fromTag  string
+	isCall   bool // a method of a call was seen (RFC 3261 13, 15, 9)
+	provider provider
+
+	firstAt, lastAt                    Time
+	invited, arrived                   Time
+	ringing, answered, byeAt, failedAt Time
+	cancelAt                           Time
+	cseq                               uint32 // of the first INVITE
+	status                             int    // final status of the INVITE
+	reason                             string // its reason phrase
+	cause                              string // of a Reason header
+	byeByCaller, sawBye, inDialog      bool
+	answeredFinal                      bool
+	pos                                decode.Pos
+	last                               int64 // frame
+	arrivedPos                         decode.Pos
+	arrivedFlow                        *decode.Flow
+	callerAddr                         netip.Addr // sender of the first INVITE
+
+	id      string // call_id of its row, made by Finalize
+	leg     uint32
+	streams int64
+	row     int
+	signals []int32 // of the builder's signals
+}
+
+type provider uint8 // which side of a dialog is the provider's
+
+const (
+	providerUnknown provider = iota
+	providerCaller
+	providerCallee
+)
+
+// overAt is when the call ended, 0 while it had not.
+func (c *sipCall) overAt() Time {
+	switch {
+	case c.byeAt != 0:
+		return c.byeAt
+	case c.answered == 0 && c.failedAt != 0:
+		return c.failedAt
+	}
+	return 0
+}
+
+const (
+	maxSIPCalls  = 4 << 20 // Call-IDs followed
+	maxDetail    = 4096    // bytes of a signal's detail
+	maxMediaEnds = 8 << 20 // transport addresses of media
+	maxBindings  = 1 << 20 // offers for one address that are kept
+)
+
+// addSIP takes one SIP message.
+func (b *Builder) addSIP(ev *decode.Event) {
+	m := ev.SIP
+	c := b.sip[string(m.CallID)]
+	if c == nil {
+		if len(b.sip) >= maxSIPCalls {
+			b.capped("sip calls")
+			return
+		}
+		c = &sipCall{callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
+		b.sip[c.callID] = c
+		b.sipOrder = append(b.sipOrder, c)
+	}
+	c.lastAt, c.last = ev.Time, ev.Pos.Frame
+	method := m.Method
+	if !m.Request {
+		method = m.CSeqMethod
+	}
+	if !c.isCall && ofCall(method) {
+		c.isCall = true
+	}
+	b.identify(c, m, ev)
+
+	idx := int32(len(b.signals))
+	id, branch := b.messageHash(c, ev), b.transactionHash(c, m, ev)
+	again := b.seenBefore(id)
+	sig := Signal{
+		FlowID: decode.Some(ev.Flow.ID), At: ev.Time, Protocol: "sip",
+		Frame: decode.Some(ev.Pos.Frame), FirstFrame: decode.Some(ev.Pos.First),
+		Retransmission: again,
+	}
+	b.fillEnds(&sig, ev)
+	sig.File = b.files[ev.Pos.File]
+	if m.Request {
+		sig.Kind = text(m.MethodText)
+		sig.Label = sig.Kind
+	} else {
+		sig.Kind = strconv.Itoa(m.Status)
+		sig.Label = strings.TrimSpace(sig.Kind + " " + text(m.Reason))
+		sig.StatusCode = decode.Some(int64(m.Status))
+	}
+	if body := m.SDP(); body != nil {
+		sig.Label += " + SDP"
+		if !again {
+			b.addSDP(c, m, ev, body)
+		}
+	}
+	b.detail = sip.Elide(b.detail[:0], m, maxDetail)
+	sig.Detail = b.intern(b.detail)
+	b.signals = append(b.signals, sig)
+	c.signals = append(c.signals, idx)
+	if again {
+		return
+	}
+	if m.Request {
+		b.openTransaction(branch, idx)
+		b.sipRequest(c, m, ev)
+	} else {
+		if m.Status >= 200 {
+			b.closeTransaction(branch, ev.Time)
+		}
+		b.sipResponse(c, m, ev)
+	}
+}
+
+// ofCall tells the methods that only a call uses; OPTIONS, REGISTER,
+// SUBSCRIBE and the rest also go without one.
+func ofCall(m sip.Method) bool {
+	switch m {
+	case sip.INVITE, sip.ACK, sip.BYE, sip.CANCEL, sip.PRACK, sip.UPDATE:
+		return true
+	}
+	return false
+}
+
+// identify learns who talks, from whatever message says it first.
+func (b *Builder) identify(c *sipCall, m *sip.Message, ev *decode.Event) {
+	if c.fromTag == "" {
+		c.fromTag = text(m.From.Tag)
+		c.from, c.to = party(&m.From), party(&m.To)
+		c.inDialog = m.Request && len(m.To.Tag) > 0
+	}
+	if c.sid == "" {
+		if v := m.GetName("X-Twilio-CallSid"); v != nil {
+			c.sid = text(v)
+		}
+	}
+	if c.account == "" {
+		if v := m.GetName("X-Twilio-AccountSid"); v != nil {
+			c.account = text(v)
+		}
+	}
+	if c.provider == providerUnknown {
+		fromCaller := b.fromCaller(c, m)
+		if isProvider(m) {
+			if fromCaller {
+				c.provider = providerCaller
+			} else {
+				c.provider = providerCallee
+			}
+		}
+	}
+}
+
+// isProvider tells a message that the provider wrote (TWILIO.md E: User-Agent
+// of its requests, Server of its responses).
+func isProvider(m *sip.Message) bool {
+	if m.Request {
+		return strings.HasPrefix(string(m.GetName("User-Agent")), "Twilio")
+	}
+	return strings.HasPrefix(string(m.GetName("Server")), "Twilio")
+}
+
+// fromCaller tells whether the caller sent m: a request bears the caller's tag
+// in From, a response to it too but comes from the other side (RFC 3261 12).
+func (b *Builder) fromCaller(c *sipCall, m *sip.Message) bool {
+	return (string(m.From.Tag) == c.fromTag) == m.Request
+}
+
+func (b *Builder) sipRequest(c *sipCall, m *sip.Message, ev *decode.Event) {
+	caller := b.fromCaller(c, m)
+	switch m.Method {
+	case sip.INVITE:
+		if len(m.To.Tag) > 0 && (c.answered != 0 || c.invited == 0) {
+			// a re-INVITE; when it is the first thing seen, the call was up already
+			if c.invited == 0 && c.answered == 0 {
+				c.inDialog = true
+			}
+			return
+		}
+		if c.invited == 0 {
+			c.invited, c.cseq = ev.Time, m.CSeq
+			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
+			c.callerAddr = ev.Src().Addr()
+			c.from, c.to = party(&m.From), party(&m.To)
+			c.fromTag = text(m.From.Tag)
+		} else if m.CSeq == c.cseq && c.ringing == 0 && c.answered == 0 && ev.Flow != c.arrivedFlow {
+			// the same INVITE on its next hop: it arrives where it goes last
+			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
+		}
+		if c.failedAt != 0 && c.answered == 0 {
+			c.failedAt, c.status, c.reason = 0, 0, "" // asked again, as after 401 and 407
+		}
+	case sip.CANCEL:
+		if c.cancelAt == 0 {
+			c.cancelAt = ev.Time
+			c.takeReason(m)
+		}
+	case sip.BYE:
+		if !c.sawBye {
+			c.sawBye, c.byeByCaller, c.byeAt = true, caller, ev.Time
+			c.takeReason(m)
+		}
+	}
+}
+
+func (b *Builder) sipResponse(c *sipCall, m *sip.Message, ev *decode.Event) {
+	if m.CSeqMethod != sip.INVITE {
+		if m.CSeqMethod == sip.BYE && !c.sawBye && m.Status >= 200 {
+			// the BYE itself was not captured
+			c.sawBye, c.byeAt = true, ev.Time
+			c.byeByCaller = !b.fromCaller(c, m)
+		}
+		return
+	}
+	switch {
+	case m.Status < 180:
+	case m.Status < 200:
+		if c.ringing == 0 && c.answered == 0 {
+			c.ringing = ev.Time
+		}
+	case m.Status < 300:
+		if c.answered == 0 && !c.inDialog {
+			c.answered = ev.Time
+			c.status, c.reason = m.Status, text(m.Reason)
+			c.failedAt = 0
+		}
+	default:
+		if c.answered == 0 && !c.inDialog && c.failedAt == 0 {
+			c.failedAt = ev.Time
+			c.status, c.reason = m.Status, text(m.Reason)
+			c.takeReason(m)
+		}
+	}
+}
+
+func (c *sipCall) takeReason(m *sip.Message) {
+	if c.cause != "" {
+		return
+	}
+	if v := m.Get(sip.HeaderReason); v != nil {
+		c.cause = text(v)
+	}
+}
+
+// addSDP binds the addresses that an offer or answer gives to the call.
+func (b *Builder) addSDP(c *sipCall, m *sip.Message, ev *decode.Event, body []byte) {
+	if err := sdp.Parse(body, &b.sdp); err != nil {
+		b.problem(ev, "sdp", err)
+		return
+	}
+	caller := b.fromCaller(c, m)
+	for i := range b.sdp.Media {
+		md := &b.sdp.Media[i]
+		if md.Port == 0 || md.Port > 65535 {
+			continue
+		}
+		addr, err := netip.ParseAddr(md.Addr)
+		if err != nil {
+			continue
+		}
+		addr = addr.Unmap()
+		if addr.IsUnspecified() { // hold by RFC 2543: the address says nothing
+			continue
+		}
+		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: strings.Contains(md.Proto, "SAVP"), caller: caller}
+		bd.codecs = append(bd.codecs, md.Codecs...)
+		b.bind(netip.AddrPortFrom(addr, uint16(md.Port)), bd)
+	}
+}
+
+func (b *Builder) bind(at netip.AddrPort, bd binding) {
+	if len(b.ends) >= maxMediaEnds {
+		b.capped("media addresses")
+		return
+	}
+	e := b.mediaEnd(at)
+	if len(e.bindings) >= maxBindings {
+		b.capped("offers for one address")
+		return
+	}
+	e.bindings = append(e.bindings, bd)
+	e.version++
+}
+
+// outcome decides how a call went, from what was seen of it. end is the time
+// of the last frame of the capture.
+func (c *sipCall) outcome(end Time) (outcome, endedBy string, ended Time, open bool) {
+	endedBy = "callee"
+	switch {
+	case c.sawBye:
+		if c.byeByCaller {
+			endedBy = "caller"
+		}
+		return "answered", endedBy, c.byeAt, false
+	case c.answered != 0:
+		return "answered", "", 0, true
+	case c.cancelAt != 0:
+		ended = c.cancelAt
+		if c.failedAt != 0 {
+			ended = c.failedAt
+		}
+		return "cancelled", "caller", ended, false
+	case c.failedAt != 0:
+		switch c.status {
+		case 486, 600:
+			outcome = "busy"
+		case 603, 607:
+			outcome = "rejected"
+		case 408, 480:
+			outcome = "no-answer"
+		case 487:
+			outcome, endedBy = "cancelled", "caller"
+		default:
+			outcome = "failed"
+		}
+		return outcome, endedBy, c.failedAt, false
+	case c.inDialog:
+		return "answered", "", 0, true // it was up before the capture began
+	case c.invited != 0 && c.ringing == 0 && end.Sub(c.lastAt) > timerB:
+		return "no-answer", "", c.lastAt, false
+	}
+	return "in-progress", "", 0, true
+}
+
+const timerB = 32e9 // ns; RFC 3261 17.1.1.2: 64 * T1, after which an INVITE has failed
+
+// party is a caller or callee as tables write it: the number, client or user
+// when that identifies it, else user@host.
+func party(a *sip.Address) string {
+	user := text(a.User)
+	if user == "" {
+		if len(a.Host) > 0 {
+			return text(a.Host)
+		}
+		return text(a.URI)
+	}
+	if isNumber(user) {
+		return user
+	}
+	return "sip:" + user + "@" + text(a.Host)
+}
+
+func isNumber(s string) bool {
+	digits := strings.TrimPrefix(s, "+")
+	if len(digits) < 3 {
+		return false
+	}
+	for i := 0; i < len(digits); i++ {
+		if digits[i] < '0' || digits[i] > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+// text is captured bytes as valid UTF-8.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }

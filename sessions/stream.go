@@ -1,0 +1,554 @@
+package sessions
+
+import (
+	"math"
+	"net/netip"
+	"sort"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/rtp"
+	"github.com/twtrace/twtrace/decode/sdp"
+)
+
+// stream is one RTP source on one direction of a flow while it is read.
+// It keeps O(1) state: nothing is stored per packet.
+type stream struct {
+	flow *decode.Flow
+	dir  uint8
+	ssrc uint32
+	pos  decode.Pos
+
+	first, last  Time // of any packet
+	prev         Time // arrival of the packet before, for delta
+	packets      int64
+	duplicates   int64
+	reordered    int64
+	bytes        int64
+	expectedDone int64 // expected of finished sequence spans (after jumps)
+	spans        int64
+
+	baseSeq, maxSeq int64 // extended sequence numbers of this span
+	badSeq          int64 // RFC 3550 A.1: the number that would confirm a jump
+	window          [seqWindow / 64]uint64
+
+	timestamp uint32 // of the packet before
+	deltaMax  float64
+	jitter    float64 // ms
+	jitterSum float64
+	jitterMax float64
+	jitterN   int64
+
+	firstTS   uint32
+	tsSpan    int64 // extended timestamp advance from the first packet
+	tsSteps   int64 // packets in order whose timestamp advanced
+	tsStepMin uint32
+
+	types     [4]uint8 // payload types in order of appearance
+	typeCount uint8
+	clock     int64 // of the last payload type; 0 unknown
+	clockType int16 // payload type that clock belongs to; -1 none
+	codec     string
+	events    int64 // telephone events begun
+	eventTS   uint32
+	encrypted bool
+
+	eventType int16 // payload type of telephone-event; -1 none
+
+	dst     *mediaEnd
+	version uint32 // of dst when last looked at
+
+	second    StreamInterval // the second that is being counted
+	secondLow int64          // highest sequence number when it began
+	intervals []StreamInterval
+
+	fractionLost, remoteJitter, rtt    float64 // sums of what RTCP said
+	fractionLostN, remoteJitterN, rttN int64
+
+	call *sipCall
+	id   uint32
+}
+
+const (
+	seqWindow   = 512  // sequence numbers remembered for duplicates
+	maxDropout  = 3000 // RFC 3550 A.1
+	maxMisorder = 100  // RFC 3550 A.1
+)
+
+func (s *stream) seen(ext int64) bool { return s.window[ext/64%(seqWindow/64)]>>(ext%64)&1 == 1 }
+func (s *stream) mark(ext int64)      { s.window[ext/64%(seqWindow/64)] |= 1 << (ext % 64) }
+
+// advance clears the window between the highest number so far and ext.
+func (s *stream) advance(ext int64) {
+	n := ext - s.maxSeq
+	if n >= seqWindow {
+		s.window = [seqWindow / 64]uint64{}
+	} else {
+		for i := s.maxSeq + 1; i <= ext; i++ {
+			s.window[i/64%(seqWindow/64)] &^= 1 << (i % 64)
+		}
+	}
+	s.maxSeq = ext
+}
+
+// sequence places a sequence number (RFC 3550 A.1) and tells whether the
+// packet is a new one. Extended numbers start one cycle up, so that a packet
+// from before the first one stays positive.
+func (s *stream) sequence(seq uint16) (fresh bool) {
+	if s.packets == 0 {
+		s.restart(seq)
+		return true
+	}
+	diff := rtp.SeqDiff(seq, uint16(s.maxSeq))
+	ext := s.maxSeq + int64(diff)
+	switch {
+	case diff > 0 && diff < maxDropout:
+		s.advance(ext)
+	case diff <= 0 && -diff < seqWindow && ext > 0:
+		if s.seen(ext) {
+			s.duplicates++
+			return false
+		}
+		if ext < s.baseSeq {
+			s.baseSeq = ext
+		}
+		s.reordered++
+	default:
+		// a jump: believed when the next packet follows it
+		if int64(seq) != s.badSeq {
+			s.badSeq = int64(seq+1) & 0xFFFF
+			if diff < 0 {
+				s.reordered++
+			}
+			s.expectedDone++ // one packet of its own
+			return true
+		}
+		s.expectedDone += s.maxSeq - s.baseSeq + 1
+		s.spans++
+		s.restart(seq)
+		return true
+	}
+	s.badSeq = -1
+	s.mark(ext)
+	return true
+}
+
+func (s *stream) restart(seq uint16) {
+	s.window = [seqWindow / 64]uint64{}
+	s.baseSeq = int64(seq) + 1<<16
+	s.maxSeq = s.baseSeq
+	s.badSeq = -1
+	s.mark(s.maxSeq)
+}
+
+func (s *stream) expected() int64 { return s.expectedDone + s.maxSeq - s.baseSeq + 1 }
+
+// add takes one packet. The figures are Wireshark's: delta and jitter run over
+// packets in order of arrival, jitter as RFC 3550 6.4.1 in milliseconds.
+func (s *stream) add(h *rtp.Header, now Time, size int) {
+	s.payloadType(h.PayloadType)
+	if int16(h.PayloadType) == s.eventType && (s.events == 0 || h.Timestamp != s.eventTS) {
+		s.events++ // all packets of one event bear its first timestamp (RFC 4733 2.2)
+		s.eventTS = h.Timestamp
+	}
+	at := now - now%1e9
+	if at != s.second.At {
+		s.flushSecond()
+		s.second = StreamInterval{At: at}
+		s.secondLow = s.maxSeq
+		if s.packets == 0 {
+			s.secondLow = int64(h.Seq) + 1<<16 - 1
+		}
+	}
+	if s.packets > 0 {
+		delta := float64(now-s.prev) / 1e6
+		s.deltaMax = math.Max(s.deltaMax, delta)
+		if m := s.second.DeltaMaxMS; !m.Known || delta > m.V {
+			s.second.DeltaMaxMS = decode.Some(delta)
+		}
+		step := int32(h.Timestamp - s.timestamp)
+		if s.clock > 0 {
+			d := math.Abs(delta - float64(step)*1e3/float64(s.clock))
+			s.jitter += (d - s.jitter) / 16
+			s.jitterSum += s.jitter
+			s.jitterN++
+			s.jitterMax = math.Max(s.jitterMax, s.jitter)
+			s.second.JitterMS = decode.Some(s.jitter)
+		}
+		s.tsSpan += int64(step)
+		if step > 0 && s.maxSeq&0xFFFF == int64(h.Seq-1) {
+			s.tsSteps++
+			if s.tsStepMin == 0 || uint32(step) < s.tsStepMin {
+				s.tsStepMin = uint32(step)
+			}
+		}
+	} else {
+		s.first, s.firstTS = now, h.Timestamp
+	}
+	s.timestamp = h.Timestamp
+	s.prev = now
+	if now > s.last {
+		s.last = now
+	}
+	s.bytes += int64(size)
+	if s.sequence(h.Seq) {
+		s.packets++
+		s.second.Packets++
+	}
+}
+
+func (s *stream) flushSecond() {
+	if s.second.At == 0 {
+		return
+	}
+	if lost := s.maxSeq - s.secondLow - s.second.Packets; lost > 0 && lost < maxDropout {
+		s.second.Lost = lost
+	}
+	s.intervals = append(s.intervals, s.second)
+}
+
+func (s *stream) payloadType(pt uint8) {
+	if int16(pt) == s.clockType {
+		return
+	}
+	known := false
+	for _, t := range s.types[:s.typeCount] {
+		known = known || t == pt
+	}
+	if !known && int(s.typeCount) < len(s.types) {
+		s.types[s.typeCount] = pt
+		s.typeCount++
+	}
+	name, clock := s.codecOf(pt)
+	s.clockType = int16(pt)
+	if name == "telephone-event" {
+		s.eventType = int16(pt)
+	}
+	if isAuxiliary(name) && s.typeCount > 1 {
+		return // an event or comfort noise packet does not change the stream's codec
+	}
+	s.clock = clock
+	if s.codec == "" || isAuxiliary(s.codec) {
+		s.codec = name
+	}
+}
+
+func isAuxiliary(codec string) bool { return codec == "telephone-event" || codec == "CN" }
+
+// codecOf is the encoding of a payload type by the latest SDP of the receiver's
+// address, else by RFC 3551's static table.
+func (s *stream) codecOf(pt uint8) (string, int64) {
+	for i := len(s.dst.bindings) - 1; i >= 0 && i > len(s.dst.bindings)-8; i-- {
+		for _, c := range s.dst.bindings[i].codecs {
+			if c.PT == int(pt) && c.ClockHz > 0 {
+				return c.Name, int64(c.ClockHz)
+			}
+		}
+	}
+	if name, hz, ok := sdp.StaticCodec(int(pt)); ok {
+		return name, int64(hz)
+	}
+	return "", 0
+}
+
+// mediaEnd is a transport address that SDP gave for media.
+type mediaEnd struct {
+	addr     netip.AddrPort
+	version  uint32
+	bindings []binding
+}
+
+// binding says that a call offered an address for media from a moment on.
+type binding struct {
+	call   *sipCall
+	at     Time
+	codecs []sdp.Codec
+	ptime  float64
+	secure bool
+	rtcp   bool // it is the address of RTCP only
+	caller bool // side that receives there
+}
+
+// streamSet is what the two directions of one flow carry.
+type streamSet struct {
+	last    [2]*stream
+	all     [2][]*stream
+	evicted [2]int32 // sources given up
+}
+
+const (
+	maxSources  = 64      // sources of one direction that are followed at once
+	probation   = 5       // packets in sequence that make a stream without SDP
+	giveUpAfter = 256     // sources given up before a direction is no RTP at all
+	maxStreams  = 1 << 16 // sources of one direction that are ever kept
+
+	notAStream = "not a stream"
+)
+
+// addRTP takes one packet of a flow.
+func (b *Builder) addRTP(ev *decode.Event) {
+	id := ev.Flow.ID
+	for uint32(len(b.streams)) <= id {
+		b.streams = append(b.streams, streamSet{})
+	}
+	set := &b.streams[id]
+	h := ev.RTP
+	s := set.last[ev.Dir]
+	if s == nil || s.ssrc != h.SSRC {
+		s = b.findStream(set, ev)
+		if s == nil {
+			b.ledger.Out(decode.LayerRTP, notAStream, 1, int64(ev.WireLen))
+			return
+		}
+		set.last[ev.Dir] = s
+	}
+	if s.dst.version != s.version {
+		if s = b.reviewStream(set, s, ev); s == nil {
+			return
+		}
+	}
+	s.add(h, ev.Time, ev.WireLen)
+}
+
+func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
+	list := set.all[ev.Dir]
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].ssrc == ev.RTP.SSRC {
+			return list[i]
+		}
+	}
+	if set.evicted[ev.Dir] >= giveUpAfter {
+		return nil
+	}
+	if len(list) >= maxSources {
+		// give up the oldest source that never became a stream
+		for i, s := range list {
+			if s.packets < probation && len(s.dst.bindings) == 0 {
+				b.ledger.Out(decode.LayerRTP, notAStream, s.packets+s.duplicates, s.bytes)
+				set.all[ev.Dir] = append(list[:i:i], list[i+1:]...)
+				set.evicted[ev.Dir]++
+				break
+			}
+		}
+		if len(set.all[ev.Dir]) >= maxStreams {
+			return nil
+		}
+	}
+	return b.newStream(set, ev)
+}
+
+func (b *Builder) newStream(set *streamSet, ev *decode.Event) *stream {
+	dst := ev.Dst()
+	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, pos: ev.Pos, clockType: -1, eventType: -1, dst: b.mediaEnd(dst)}
+	s.version = s.dst.version
+	set.all[ev.Dir] = append(set.all[ev.Dir], s)
+	return s
+}
+
+// reviewStream is called when SDP spoke of a stream's address since its last
+// packet: codecs may be known now, and when a new call took the address over
+// and the numbers do not go on, the source begins anew.
+func (b *Builder) reviewStream(set *streamSet, s *stream, ev *decode.Event) *stream {
+	s.version = s.dst.version
+	s.clockType = -1
+	if s.packets == 0 {
+		return s
+	}
+	diff := rtp.SeqDiff(ev.RTP.Seq, uint16(s.maxSeq))
+	goesOn := diff > -maxMisorder && diff < maxMisorder && ev.Time.Sub(s.last) < 5e9
+	newCall := false
+	for i := len(s.dst.bindings) - 1; i >= 0 && s.dst.bindings[i].at > s.last; i-- {
+		if bd := s.dst.bindings[i]; bd.call.firstAt > s.last {
+			newCall = true
+		}
+	}
+	if newCall && !goesOn {
+		s = b.newStream(set, ev)
+		set.last[ev.Dir] = s
+	}
+	return s
+}
+
+// mediaEnd finds or makes the record of a transport address.
+func (b *Builder) mediaEnd(a netip.AddrPort) *mediaEnd {
+	e := b.ends[a]
+	if e == nil {
+		e = &mediaEnd{addr: a}
+		b.ends[a] = e
+	}
+	return e
+}
+
+// isStream tells a real stream from UDP payloads that only look like RTP.
+func (s *stream) isStream() bool {
+	if len(s.dst.bindings) > 0 {
+		return true
+	}
+	if s.packets < probation {
+		return false
+	}
+	// mostly in sequence, few payload types, and time stamps that move
+	return s.spans*20 <= s.packets && s.expected() <= 4*s.packets+maxDropout && s.typeCount <= 3 && s.tsSpan != 0
+}
+
+// allStreams are the streams that are real, in order of first packet.
+func (b *Builder) allStreams() []*stream {
+	var out []*stream
+	for i := range b.streams {
+		for dir := 0; dir < 2; dir++ {
+			for _, s := range b.streams[i].all[dir] {
+				s.flushSecond()
+				n := s.packets + s.duplicates
+				if s.isStream() || b.boundByRTCP(s) {
+					b.ledger.Out(decode.LayerRTP, decode.ReasonUsed, n, s.bytes)
+					out = append(out, s)
+				} else {
+					b.ledger.Out(decode.LayerRTP, notAStream, n, s.bytes)
+				}
+			}
+		}
+	}
+	sort.SliceStable(out, func(i, j int) bool {
+		a, c := out[i], out[j]
+		if a.first != c.first {
+			return a.first < c.first
+		}
+		if a.pos.File != c.pos.File {
+			return a.pos.File < c.pos.File
+		}
+		return a.pos.Frame < c.pos.Frame
+	})
+	return out
+}
+
+func (b *Builder) boundByRTCP(s *stream) bool {
+	return s.packets >= 2 && b.rtcpSenders[s.ssrc] && s.spans == 0
+}
+
+// bindStreams gives each stream its call: by the address that SDP offered and
+// by time. Where many calls share one address (a media gateway with one port),
+// the call without a stream in that direction whose media began closest to the
+// stream wins.
+func (b *Builder) bindStreams(list []*stream) {
+	taken := map[*sipCall][2]bool{}
+	var late []*stream
+	for _, s := range list {
+		if c := b.bestCall(s, taken, false); c != nil {
+			s.call = c
+		} else {
+			late = append(late, s)
+		}
+	}
+	for _, s := range late {
+		s.call = b.bestCall(s, taken, true)
+	}
+}
+
+const mediaSlack = 2e9 // ns by which media may precede the offer or outlast the BYE
+
+func (b *Builder) bestCall(s *stream, taken map[*sipCall][2]bool, again bool) *sipCall {
+	ends := [2]*mediaEnd{s.dst, b.ends[s.flow.End(s.dir)]}
+	for k, end := range ends {
+		if end == nil {
+			continue
+		}
+		var best *sipCall
+		var bestSide bool
+		bestScore := int64(math.MaxInt64)
+		for i := len(end.bindings) - 1; i >= 0; i-- {
+			bd := &end.bindings[i]
+			if bd.at > s.first+mediaSlack {
+				continue
+			}
+			if s.first-bd.at > 24*3600*1e9 || len(end.bindings)-i > 1<<14 {
+				break
+			}
+			c := bd.call
+			if over := c.overAt(); over != 0 && s.first > over+mediaSlack {
+				continue
+			}
+			side := bd.caller != (k == 1) // side that receives this stream
+			if t := taken[c]; !again && t[index(side)] {
+				continue
+			}
+			from := bd.at
+			if c.answered > from {
+				from = c.answered
+			}
+			score := int64(s.first - from)
+			if score < 0 {
+				score = -score
+			}
+			if score < bestScore {
+				best, bestScore, bestSide = c, score, side
+			}
+		}
+		if best != nil {
+			t := taken[best]
+			t[index(bestSide)] = true
+			taken[best] = t
+			return best
+		}
+	}
+	return nil
+}
+
+func index(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// row is the stream as a row of table streams.
+func (s *stream) row(files []string) Stream {
+	src, dst := s.flow.End(s.dir), s.flow.End(1-s.dir)
+	r := Stream{
+		StreamID: s.id, FlowID: s.flow.ID,
+		Src: src.Addr().String(), SrcPort: uint32(src.Port()), Dst: dst.Addr().String(), DstPort: uint32(dst.Port()),
+		SSRC: s.ssrc, Codec: s.codec, Encrypted: s.encrypted,
+		FirstAt: s.first, LastAt: s.last, Packets: s.packets, Expected: s.expected(),
+		Duplicates: s.duplicates, Reordered: s.reordered, DTMFCount: s.events,
+		File: files[s.pos.File], FirstFrame: s.pos.Frame,
+	}
+	for _, t := range s.types[:s.typeCount] {
+		r.PayloadTypes = append(r.PayloadTypes, int64(t))
+	}
+	if s.call != nil {
+		r.CallID = s.call.id
+		if s.call.leg != 0 {
+			r.LegID = decode.Some(s.call.leg)
+		}
+	}
+	if r.Lost = r.Expected - r.Packets; r.Lost < 0 {
+		r.Lost = 0
+	}
+	if r.Expected > 0 {
+		r.LostPct = decode.Some(100 * float64(r.Lost) / float64(r.Expected))
+	}
+	if s.packets > 1 {
+		r.DeltaMaxMS = decode.Some(s.deltaMax)
+	}
+	if s.jitterN > 0 {
+		r.JitterMeanMS = decode.Some(s.jitterSum / float64(s.jitterN))
+		r.JitterMaxMS = decode.Some(s.jitterMax)
+	}
+	if s.clock > 0 {
+		r.ClockHz = decode.Some(s.clock)
+		if s.tsStepMin > 0 {
+			r.PtimeMS = decode.Some(float64(s.tsStepMin) * 1e3 / float64(s.clock))
+		}
+		if wall := s.last.Sub(s.first); wall > 10e9 && s.spans == 0 {
+			r.ClockDriftPPM = decode.Some((float64(s.tsSpan)*1e9/float64(s.clock)/float64(wall) - 1) * 1e6)
+		}
+	}
+	if s.fractionLostN > 0 {
+		r.RTCPFractionLost = decode.Some(s.fractionLost / float64(s.fractionLostN))
+	}
+	if s.remoteJitterN > 0 && s.clock > 0 {
+		r.RTCPJitterMS = decode.Some(s.remoteJitter / float64(s.remoteJitterN) * 1e3 / float64(s.clock))
+	}
+	if s.rttN > 0 {
+		r.RTCPRTTms = decode.Some(s.rtt / float64(s.rttN))
+	}
+	return r
+}
