@@ -15,6 +15,7 @@ import (
 
 	"github.com/twtrace/twtrace/decode/container"
 	"github.com/twtrace/twtrace/decode/dns"
+	"github.com/twtrace/twtrace/decode/http"
 	"github.com/twtrace/twtrace/decode/link"
 	"github.com/twtrace/twtrace/decode/pcap"
 	"github.com/twtrace/twtrace/decode/rtcp"
@@ -22,6 +23,7 @@ import (
 	"github.com/twtrace/twtrace/decode/sip"
 	"github.com/twtrace/twtrace/decode/stun"
 	"github.com/twtrace/twtrace/decode/tcp"
+	"github.com/twtrace/twtrace/decode/tls"
 	"github.com/twtrace/twtrace/decode/twilio"
 )
 
@@ -59,6 +61,8 @@ type Decoder struct {
 	rtcp     rtcp.Compound
 	stun     stun.Message
 	dns      dns.Message
+	http     http.Message
+	tls      tls.Event
 	yield    func(*Event) bool
 	stopped  bool
 	err      error
@@ -632,4 +636,3 @@ func (d *Decoder) readOther(s *source) {
 		s.input.Problem = err.Error()
 	}
 }
-

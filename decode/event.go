@@ -64,7 +64,7 @@ type Event struct {
 	RTCP     *rtcp.Compound
 	STUN     *stun.Message
 	DNS      *dns.Message
-	TLS      *tls.Message
+	TLS      *tls.Event
 	HTTP     *http.Message
 	Resource *twilio.Resource
 	Queued   *twilio.Queued

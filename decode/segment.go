@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"strings"
+
 	"github.com/twtrace/twtrace/decode/dns"
 	"github.com/twtrace/twtrace/decode/http"
 	"github.com/twtrace/twtrace/decode/link"
@@ -16,13 +18,15 @@ type byteStream struct {
 	lost    bool   // a gap came: find the next message first
 	buf     []byte // bytes of a message that is not whole yet
 	marks   []mark // which frame brought which part of buf
+	off     int64  // stream offset, for the marks of HTTP and TLS
 	http    *http.Parser
 	tls     *tls.Parser
 }
 
-// mark says that the bytes from off on came with a frame.
+// mark says that the bytes from off on came with a frame; off counts in buf,
+// for HTTP and TLS in the stream.
 type mark struct {
-	off   int
+	off   int64
 	frame int64
 	file  int32
 }
@@ -127,7 +131,7 @@ func (k *tcpSink) Data(dir int, c *tcp.Chunk) {
 	}
 	switch s.app {
 	case AppTLS:
-		d.tlsBytes(s, c)
+		d.tlsBytes(f, s, c)
 	case AppHTTP:
 		d.httpBytes(f, s, c)
 	default:
@@ -160,9 +164,11 @@ func (k *tcpSink) Gap(dir int, n, frame, time int64) {
 	s := &k.f.conn.halves[dir]
 	switch {
 	case s.tls != nil:
-		s.tls.Lost()
+		s.tls.Lost(n)
+		s.off += n
 	case s.http != nil:
-		s.http.Lost()
+		s.http.Lost(n)
+		s.off += n
 	default:
 		if len(s.buf) > 0 {
 			k.d.ledger.Count(appLayer(s.app), "cut by a gap", int64(len(s.buf)))
@@ -178,7 +184,7 @@ func (k *tcpSink) Close(dir int, rst bool, frame, time int64) {
 	file, n := unpackFrame(frame)
 	if s.http != nil {
 		d.event = Event{Time: Time(time), Pos: Pos{File: file, Frame: n, First: n}, Flow: f, Dir: uint8(dir)}
-		s.http.Close()
+		s.http.Finish()
 		d.httpMessages(f, s)
 	}
 	if len(s.buf) > 0 {
@@ -198,7 +204,7 @@ func appLayer(a App) Layer {
 // 1035 4.2.2, by length) messages.
 func (d *Decoder) bufferedBytes(s *byteStream, c *tcp.Chunk) {
 	file, frame := unpackFrame(c.Frame)
-	s.marks = append(s.marks, mark{len(s.buf), frame, file})
+	s.marks = append(s.marks, mark{int64(len(s.buf)), frame, file})
 	s.buf = append(s.buf, c.Data...)
 	off := 0
 	for off < len(s.buf) && !d.stopped {
@@ -214,7 +220,7 @@ func (d *Decoder) bufferedBytes(s *byteStream, c *tcp.Chunk) {
 				break
 			}
 			if len(msg) > 0 {
-				d.begin1(s, off)
+				d.firstFrame(s, int64(off))
 				d.event.WireLen = len(msg)
 				d.event.Flow.Apps[AppDNS]++
 				d.dnsMessage(msg)
@@ -249,7 +255,7 @@ func (d *Decoder) bufferedBytes(s *byteStream, c *tcp.Chunk) {
 			break
 		}
 		if !isKeepAlive(rest[:n]) {
-			d.begin1(s, off)
+			d.firstFrame(s, int64(off))
 			d.event.WireLen = n
 			d.event.Flow.Apps[AppSIP]++
 			d.sipMessage(rest[:n])
@@ -264,8 +270,12 @@ func (d *Decoder) bufferedBytes(s *byteStream, c *tcp.Chunk) {
 	s.consume(off)
 }
 
-// begin1 names the frame that began the message at off.
-func (d *Decoder) begin1(s *byteStream, off int) {
+// firstFrame names the frame that began the message at off.
+func (d *Decoder) firstFrame(s *byteStream, off int64) {
+	if len(s.marks) == 0 {
+		d.event.Pos.First = d.event.Pos.Frame
+		return
+	}
 	first := s.marks[0]
 	for _, m := range s.marks {
 		if m.off > off {
@@ -288,15 +298,120 @@ func (s *byteStream) consume(n int) {
 		s.buf, s.marks = s.buf[:0], s.marks[:0]
 		return
 	}
+	s.forget(int64(n))
+	for i := range s.marks {
+		s.marks[i].off = max(0, s.marks[i].off-int64(n))
+	}
+	s.buf = append(s.buf[:0], s.buf[n:]...)
+}
+
+// forget drops the marks of bytes before off.
+func (s *byteStream) forget(off int64) {
 	keep := 0
 	for i, m := range s.marks {
-		if m.off <= n {
+		if m.off <= off {
 			keep = i
 		}
 	}
 	s.marks = append(s.marks[:0], s.marks[keep:]...)
-	for i := range s.marks {
-		s.marks[i].off = max(0, s.marks[i].off-n)
+}
+
+// httpBytes feeds HTTP/1.1 (RFC 9112). After an upgrade the rest of the stream
+// is another protocol's.
+func (d *Decoder) httpBytes(f *Flow, s *byteStream, c *tcp.Chunk) {
+	file, frame := unpackFrame(c.Frame)
+	s.marks = append(s.marks, mark{s.off, frame, file})
+	s.off += int64(len(c.Data))
+	s.http.Feed(c.Data)
+	d.httpMessages(f, s)
+}
+
+func (d *Decoder) httpMessages(f *Flow, s *byteStream) {
+	ev := d.event
+	for !d.stopped {
+		ok, err := s.http.Next(&d.http)
+		if err != nil {
+			d.ledger.Count(LayerHTTP, "malformed", 0)
+			continue
+		}
+		if !ok {
+			break
+		}
+		m := &d.http
+		d.event = ev
+		d.firstFrame(s, m.Off)
+		s.forget(m.End)
+		f.Apps[AppHTTP]++
+		d.ledger.Count(LayerHTTP, ReasonUsed, m.End-m.Off)
+		if m.Request {
+			if f.ServerName == "" && m.Host != "" {
+				f.ServerName, f.ServerNameBy = m.Host, "http-host"
+			}
+			if o := &f.conn.halves[1-ev.Dir]; o.http != nil {
+				o.http.Requested(m.Method)
+			} else if !o.decided {
+				o.app, o.decided, o.http = AppHTTP, true, new(http.Parser)
+				o.http.Requested(m.Method)
+			}
+		}
+		d.event.Kind, d.event.HTTP, d.event.WireLen = EventHTTP, m, int(m.End-m.Off)
+		d.emit()
 	}
-	s.buf = append(s.buf[:0], s.buf[n:]...)
+	if s.http.Upgraded() {
+		s.http.Rest()
+		if strings.EqualFold(d.http.Upgrade, "websocket") {
+			f.Apps[AppWebSocket]++
+		}
+		s.http, s.app = nil, AppUnknown
+	}
+}
+
+// tlsBytes reads the records of one direction (RFC 8446 5): what of the
+// handshake is in the clear, and that application data followed.
+func (d *Decoder) tlsBytes(f *Flow, s *byteStream, c *tcp.Chunk) {
+	file, frame := unpackFrame(c.Frame)
+	s.marks = append(s.marks, mark{s.off, frame, file})
+	s.off += int64(len(c.Data))
+	s.tls.Feed(c.Data)
+	ev := d.event
+	for !d.stopped {
+		ok, err := s.tls.Next(&d.tls)
+		if err != nil {
+			d.ledger.Count(LayerTLS, "malformed", 0)
+			continue
+		}
+		if !ok {
+			break
+		}
+		m := &d.tls
+		size := int64(m.Len)
+		f.Apps[AppTLS]++
+		switch {
+		case m.Truncated:
+			d.ledger.Count(LayerTLS, "cut by a gap", size)
+			continue
+		case m.Kind == tls.KindApplicationData || m.Kind == tls.KindEncryptedHandshake:
+			f.Encrypted = true
+			d.ledger.Count(LayerTLS, "no key", size)
+			continue
+		}
+		d.ledger.Count(LayerTLS, ReasonUsed, size)
+		switch m.Kind {
+		case tls.KindClientHello:
+			f.ClientHello = true
+			if f.ServerName == "" && m.ClientHello.SNI != "" {
+				f.ServerName, f.ServerNameBy = m.ClientHello.SNI, "sni"
+			}
+		case tls.KindServerHello:
+			f.TLSVersion = m.ServerHello.Version
+		case tls.KindCertificate:
+		default:
+			continue // nothing for sessions in it yet
+		}
+		d.event = ev
+		d.firstFrame(s, m.Off)
+		d.event.Kind, d.event.TLS, d.event.WireLen = EventTLS, m, m.Len
+		d.emit()
+	}
+	s.forget(s.tls.Offset())
 }

@@ -39,6 +39,7 @@ type item struct {
 type queue struct {
 	experiment, kind, name, by string
 	items                      []item
+	size                       int  // items to come
 	segmented                  bool // every item's segments are known
 	x                          sessions.Int
 }
@@ -146,6 +147,7 @@ func (g *grouping) done() []*queue {
 
 func messageQueues(messages []sessions.Message, opt Options) []*queue {
 	g := grouping{kind: "messages"}
+	to := make([]*queue, len(messages))
 	for i := range messages {
 		m := &messages[i]
 		if inbound(m.Direction) || m.Status == "received" || m.Status == "receiving" {
@@ -161,17 +163,60 @@ func messageQueues(messages []sessions.Message, opt Options) []*queue {
 				k = queueKey{"service", m.MessagingServiceSID}
 			}
 		}
-		q := g.at(k, m.Experiment)
-		it, known := messageItem(m, opt.Segmenting)
-		q.segmented = q.segmented && known
-		q.items = append(q.items, it)
+		to[i] = g.at(k, m.Experiment)
+		to[i].size++
+	}
+	for _, q := range g.list {
+		q.items = make([]item, 0, q.size)
+	}
+	for i, q := range to {
+		if q != nil {
+			it, known := messageItem(&messages[i], opt.Segmenting)
+			q.segmented = q.segmented && known
+			q.items = append(q.items, it)
+		}
 	}
 	list := g.done()
 	for _, q := range list {
-		slices.SortFunc(q.items, func(a, b item) int { return byTime(&a, &b) })
+		q.items = sorted(q.items)
 		q.x = bodyBytes(q.items, opt.MessageX)
 	}
 	return list
+}
+
+// sorted is items in queue order. Items that compare equal cannot be told apart
+// by anything that is measured, so the order of the rows does not matter. The
+// keys are sorted, not the items, which are large.
+func sorted(items []item) []item {
+	type key struct {
+		q, d  int64
+		i, k  int32
+		class class
+	}
+	keys := make([]key, len(items))
+	for i := range items {
+		it := &items[i]
+		keys[i] = key{it.q, it.d, int32(i), it.k, it.class}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		switch {
+		case a.q != b.q:
+			return cmp.Compare(a.q, b.q)
+		case a.d != b.d:
+			return cmp.Compare(a.d, b.d)
+		case a.class != b.class:
+			return cmp.Compare(a.class, b.class)
+		case a.k != b.k:
+			return cmp.Compare(a.k, b.k)
+		}
+		x, y := &items[a.i], &items[b.i]
+		return cmp.Or(cmp.Compare(x.hq, y.hq), cmp.Compare(x.hd, y.hd))
+	})
+	out := make([]item, len(items))
+	for i := range keys {
+		out[i] = items[keys[i].i]
+	}
+	return out
 }
 
 // messageItem is a message as an item, and whether its segments are known.

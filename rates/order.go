@@ -154,10 +154,6 @@ func apart(n int, tick int64, at func(int) int64) int64 {
 // and never seen to leave makes L larger. Items that still wait when the last
 // one left are no surprise: their waits so far are counted on both sides.
 func (m *measurement) littlesLaw() {
-	type event struct {
-		t   int64
-		add int64 // +1 queued, -1 left
-	}
 	var end, begin int64
 	for i := range m.items {
 		if it := &m.items[i]; it.d != 0 && it.p != 0 {
@@ -167,7 +163,8 @@ func (m *measurement) littlesLaw() {
 	if end == 0 {
 		return
 	}
-	events := make([]event, 0, 2*len(m.items))
+	in := make([]int64, 0, len(m.items))
+	out := make([]int64, 0, len(m.items))
 	var waits, slack float64
 	var lacking int64
 	for i := range m.items {
@@ -175,31 +172,41 @@ func (m *measurement) littlesLaw() {
 		if it.p == 0 || it.failed || it.class == never || it.p > end {
 			continue
 		}
-		if begin == 0 || it.p < begin {
-			begin = it.p
-		}
 		slack += seconds(it.hp)
-		events = append(events, event{it.p, 1})
+		in = append(in, it.p)
 		switch {
 		case it.d != 0:
 			waits += seconds(it.d - it.p)
 			slack += seconds(it.hd)
-			events = append(events, event{it.d, -1})
+			out = append(out, it.d)
 		case it.class == waiting:
 			waits += seconds(end - it.p)
 		default:
 			lacking++
 		}
 	}
-	// An item is queued before it leaves, also within one tick.
-	slices.SortFunc(events, func(a, b event) int { return cmp.Or(cmp.Compare(a.t, b.t), cmp.Compare(b.add, a.add)) })
+	if len(in) == 0 {
+		return
+	}
+	slices.Sort(in)
+	slices.Sort(out)
+	begin = min(in[0], end)
 	area, now, most, last := 0.0, int64(0), int64(0), begin
-	for _, e := range events {
-		if e.t > last {
-			area += float64(float64(now) * seconds(e.t-last))
-			last = e.t
+	for i, j := 0, 0; i < len(in) || j < len(out); {
+		// An item is queued before it leaves, also within one tick.
+		add, t := int64(1), int64(0)
+		if j == len(out) || i < len(in) && in[i] <= out[j] {
+			t = in[i]
+			i++
+		} else {
+			t, add = out[j], -1
+			j++
 		}
-		now += e.add
+		if t > last {
+			area += float64(float64(now) * seconds(t-last))
+			last = t
+		}
+		now += add
 		most = max(most, now)
 	}
 	m.run.BacklogMax = sessions.Int{V: most - min(lacking, most), Known: true}

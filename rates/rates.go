@@ -28,7 +28,6 @@
 package rates
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -478,17 +477,4 @@ func (e *extremes) add(t, h int64) {
 func (e *extremes) span() (t, w float64) {
 	hi, lo := e.maxHi-e.minLo, e.maxLo-e.minHi
 	return float64(seconds(hi)/2) + float64(seconds(lo)/2), float64(seconds(hi)/2) - float64(seconds(lo)/2)
-}
-
-func byTime(a, b *item) int {
-	if c := cmp.Compare(a.q, b.q); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(a.d, b.d); c != 0 {
-		return c
-	}
-	if c := cmp.Compare(a.class, b.class); c != 0 {
-		return c
-	}
-	return cmp.Compare(a.k, b.k)
 }

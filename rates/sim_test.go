@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/twtrace/twtrace/sessions"
 )
 
 // The simulation: services of known rate, seen through known clocks. It runs
@@ -335,7 +333,7 @@ func backlog(lambda, latency float64, n int, second bool, runs int) *outcome {
 			it.d, it.hd = see(leave + latency)
 			q.items = append(q.items, it)
 		}
-		slices.SortFunc(q.items, func(a, b item) int { return byTime(&a, &b) })
+		q.items = sorted(q.items)
 		row := q.measure(Options{})
 		o.sustained(sustained{ok: row.SustainedPerS.Known, lo: row.SustainedLowPerS.V, hi: row.SustainedHighPerS.V}, r)
 	}
@@ -502,5 +500,3 @@ func TestIntervalsLong(t *testing.T) {
 		}
 	}
 }
-
-var _ = sessions.Int{}

@@ -95,6 +95,7 @@ type Point struct {
 	Lo   *float64 `json:"lo,omitempty"`
 	Hi   *float64 `json:"hi,omitempty"`
 	Open bool     `json:"open,omitempty"`
+	Gap  bool     `json:"gap,omitempty"` // nothing is known just before: a line begins anew
 	Tip  string   `json:"tip,omitempty"`
 	Href string   `json:"href,omitempty"`
 }
@@ -102,7 +103,7 @@ type Point struct {
 // niceTicks are about n round places from lo to hi.
 func niceTicks(lo, hi float64, n int) []Tick {
 	if !(hi > lo) || n < 1 {
-		return []Tick{{lo, sig(lo, 3)}}
+		return []Tick{{lo, short(lo, 3)}}
 	}
 	raw := (hi - lo) / float64(n)
 	step := math.Pow(10, math.Floor(math.Log10(raw)))
@@ -233,7 +234,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	xa := Axis{Min: 0, Max: xmax + pad, Ticks: []Tick{}}
 	if len(xs) <= 16 {
 		for _, x := range xs {
-			xa.Ticks = append(xa.Ticks, Tick{x, sig(x, 9)})
+			xa.Ticks = append(xa.Ticks, Tick{x, short(x, 9)})
 		}
 	} else {
 		xa.Ticks = niceTicks(0, xa.Max, 8)
@@ -349,7 +350,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	if len(less.Points) > 0 {
 		series = append(series, less)
 	}
-	if len(xs) > 1 {
+	if len(xs) > 1 && kind == "calls" {
 		series = append(series, guide)
 	}
 	if len(sustained.Points) > 0 {
@@ -359,9 +360,9 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 		Series: append(series, observed)})
 
 	f := &Figure{ID: id, No: no, Plots: []Plot{p}}
-	f.Caption = rateFinding(kind, rows) + " Bars are the certain interval of the rate in that run; the grey band is the promise ± " + sig(100*tol, 3) + nbsp + "%, dashed the promise itself."
+	f.Caption = rateFinding(kind, rows) + " Bars are the certain interval of the rate in that run; the grey band is the promise ± " + short(100*tol, 3) + nbsp + "%, dashed the promise itself."
 	if kind == "messages" {
-		f.Caption += " The promise is " + sig(promise, 3) + "/s for each segment, divided by the segments of one message."
+		f.Caption += " The promise is " + short(promise, 3) + "/s for each segment, divided by the segments of one message."
 	}
 	if len(sustained.Points) > 0 {
 		f.Caption += " The thin mark beside it is the sustained rate with its 95" + nbsp + "% interval."
@@ -374,7 +375,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 		f.Tag = "simulated"
 	}
 	if ya.Min > 0 {
-		f.Caption += " The lower axis starts at " + sig(ya.Min, 3) + "."
+		f.Caption += " The lower axis starts at " + short(ya.Min, 3) + "."
 	}
 	if other > 0 {
 		f.Caption += " " + plural(int64(other), "run", "runs") + " with another promise " + isAre(other) + " in the table only."
@@ -615,7 +616,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			panel.Series = append(panel.Series, area)
 			caption = plural(int64(len(q)), one, many) + " were queued within " + span(int64(q[len(q)-1]-q[0])) + "; " +
 				plural(int64(len(dq)), "left", "left") + " within " + span(int64(dq[len(dq)-1]-dq[0])) + ", from " + span(int64(dq[0]-q[0])) + " after the first was queued. At most " + count(int64(most)) + " waited at once, " +
-				sig(at, 3) + nbsp + "s into the run. The area between the curves is the backlog; a horizontal cut through it is one " + one + "'s wait when they leave in order."
+				span(int64(at*1e9)) + " into the run. The area between the curves is the backlog; a horizontal cut through it is one " + one + "’s wait when they leave in order."
 		} else {
 			caption = plural(int64(len(q)), one, many) + " were queued within " + span(int64(q[len(q)-1]-q[0])) + ". Of " + plural(int64(unknown), one, many) +
 				" no arrival was seen; the " + count(int64(len(dq))) + " that were seen stand at their place in the queue, and the line between them assumes that calls leave in order."
@@ -628,7 +629,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 	if expected > 0 {
 		first := leave.Points[0]
 		x1 := min(T*1.02, first.X+(panel.Y.Max-first.Y)/expected)
-		panel.Series = append(panel.Series, Series{Name: "expected", Role: "expected", Form: "line", Label: "expected " + sig(expected, 3) + "/s",
+		panel.Series = append(panel.Series, Series{Name: "expected", Role: "expected", Form: "line", Label: "expected " + short(expected, 3) + "/s",
 			Points: []Point{{X: first.X, Y: first.Y}, {X: x1, Y: first.Y + (x1-first.X)*expected}}})
 	}
 	if sparse {
@@ -664,7 +665,8 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			s    int64
 			form string
 		}{{10, "thin"}, {60, "line"}} {
-			if float64(win.s)*1.5 > span0 {
+			// Under five items a window only shows how they fall into it.
+			if float64(win.s)*1.5 > span0 || float64(win.s)*float64(len(dq)-1)/span0 < 5 {
 				continue
 			}
 			pts := windowed(dq, t0, win.s)
@@ -682,7 +684,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			if len(texts) == 2 {
 				t += " (thin and thick)"
 			}
-			said = append(said, string(rune('a'+gl-1))+": "+t)
+			said = append(said, "in "+string(rune('a'+gl-1))+", "+t)
 		} else {
 			gl--
 		}
@@ -696,10 +698,10 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			k := max(0, i*len(waits)/200-1)
 			s.Points = append(s.Points, Point{X: waits[k], Y: 100 * float64(k+1) / float64(len(waits))})
 		}
-		w.Panels = []Panel{{Title: capital(many) + " that waited at most", Height: 150, Bands: []Band{}, Notes: []Note{}, Series: []Series{s},
-			Y: Axis{Min: 0, Max: 100, Ticks: []Tick{{0, "0"}, {25, "25" + nbsp + "%"}, {50, "50" + nbsp + "%"}, {75, "75" + nbsp + "%"}, {100, "100" + nbsp + "%"}}}}}
+		w.Panels = []Panel{{Title: "% that waited at most", Height: 150, Bands: []Band{}, Notes: []Note{}, Series: []Series{s},
+			Y: Axis{Min: 0, Max: 100, Ticks: niceTicks(0, 100, 4)}}}
 		g.Plots = append(g.Plots, w)
-		said = append(said, string(rune('a'+gl-1))+": half of the "+many+" waited "+span(int64(quantile(waits, 0.5)*1e9))+" or less, one in twenty "+span(int64(quantile(waits, 0.95)*1e9))+" or more")
+		said = append(said, "in "+string(rune('a'+gl-1))+", half of the "+many+" waited "+span(int64(quantile(waits, 0.5)*1e9))+" or less, one in twenty "+span(int64(quantile(waits, 0.95)*1e9))+" or more")
 	}
 	gaps := make([]float64, 0, len(dq))
 	for i := 1; i < len(dq); i++ {
@@ -741,14 +743,17 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			s.Points = append(s.Points, Point{X: a, X2: a + width, Y: n, Tip: count(int64(n)) + " gaps of " + sig(max(0, a), 3) + " to " + sig(a+width, 3) + " s"})
 			top = max(top, n)
 		}
-		w.X = Axis{Min: start, Max: start + float64(len(bins))*width}
+		w.X = Axis{Min: start - width, Max: start + float64(len(bins)+1)*width}
+		if start >= 0 {
+			w.X.Min = max(w.X.Min, 0)
+		}
 		w.X.Ticks = niceTicks(w.X.Min, w.X.Max, 3)
 		for i := range w.X.Ticks {
 			w.X.Ticks[i].Text += nbsp + "s"
 		}
-		w.Panels = []Panel{{Title: "Time between two " + many, Height: 150, Y: linear(0, top, 3), Bands: []Band{}, Notes: []Note{}, Series: []Series{s}}}
+		w.Panels = []Panel{{Title: "Gap to the next", Height: 150, Y: linear(0, top, 3), Bands: []Band{}, Notes: []Note{}, Series: []Series{s}}}
 		g.Plots = append(g.Plots, w)
-		t := string(rune('a'+gl-1)) + ": time from one leaving to the next, median " + span(int64(quantile(gaps, 0.5)*1e9))
+		t := "in " + string(rune('a'+gl-1)) + ", the time from one leaving to the next, median " + span(int64(quantile(gaps, 0.5)*1e9))
 		if over > 0 {
 			t += " (" + plural(int64(over), "longer gap", "longer gaps") + " beyond the axis)"
 		}
@@ -923,7 +928,7 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 			ls.Points = append(ls.Points, Point{X: x, X2: x + float64(width), Y: lost[k], Tip: count(int64(lost[k])) + " lost at " + sig(x, 6) + " s"})
 		}
 		if seen[k] {
-			js.Points = append(js.Points, Point{X: x + float64(width)/2, Y: jit[k]})
+			js.Points = append(js.Points, Point{X: x + float64(width)/2, Y: jit[k], Gap: k > 0 && !seen[k-1]})
 		}
 		lmax, jmax = max(lmax, lost[k]), max(jmax, jit[k])
 	}
@@ -953,11 +958,11 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 // box is where a panel's axes stand in a drawing.
 type box struct{ x, y, w, h float64 }
 
-const plotTop, plotLeft, plotGap = 28.0, 46.0, 40.0
+const plotTop, plotLeft, plotGap, titleUp = 34.0, 46.0, 46.0, 18.0
 
 // boxes lays the panels out for one width and says how high the whole is.
 func (p Plot) boxes(width float64) (bs []box, height float64) {
-	right := 8.0
+	right := 18.0
 	if width >= 900 {
 		right = 132
 	}
@@ -992,7 +997,7 @@ func (p Plot) chart() (map[string]any, error) {
 		x := opts.XAxis{Type: "value", GridIndex: i, Min: p.X.Min, Max: p.X.Max, SplitLine: &opts.SplitLine{Show: opts.Bool(false)},
 			AxisLine:  &opts.AxisLine{Show: opts.Bool(last), LineStyle: &opts.LineStyle{Color: "--mute"}},
 			AxisTick:  &opts.AxisTick{Show: opts.Bool(last)},
-			AxisLabel: &opts.AxisLabel{Show: opts.Bool(last), Color: "--mute", FontSize: 13, HideOverlap: opts.Bool(true), ShowMaxLabel: opts.Bool(false), ShowMinLabel: opts.Bool(true)}}
+			AxisLabel: &opts.AxisLabel{Show: opts.Bool(last), Color: "--mute", FontSize: 13, HideOverlap: opts.Bool(true), ShowMaxLabel: opts.Bool(true), ShowMinLabel: opts.Bool(true)}}
 		if last {
 			x.Name, x.NameLocation, x.NameGap = p.XName, "middle", 28
 		}
@@ -1107,6 +1112,9 @@ func (p Plot) chartSeries(grid, index int, pn Panel, s Series) []charts.SingleSe
 		return append(out, custom("area"))
 	}
 	for _, q := range s.Points {
+		if q.Gap {
+			data = append(data, []any{q.X, nil})
+		}
 		data = append(data, []float64{q.X, q.Y})
 	}
 	x := base
@@ -1153,7 +1161,7 @@ func (p Plot) live() (*live, error) {
 	l := &live{Option: o, Width: p.Width, Height: h, XTicks: p.X.Ticks, YTicks: [][]Tick{}, Texts: []liveText{}}
 	for i, pn := range p.Panels {
 		l.YTicks = append(l.YTicks, pn.Y.Ticks)
-		l.Texts = append(l.Texts, liveText{0, bs[i].y - 12, pn.Title, "--ink", false})
+		l.Texts = append(l.Texts, liveText{0, bs[i].y - titleUp, pn.Title, "--ink", false})
 		if p.Width >= 900 {
 			for _, e := range p.ends(i, bs[i]) {
 				l.Texts = append(l.Texts, liveText{e.x, e.y, e.text, roleColor(e.role), true})

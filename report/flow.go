@@ -26,6 +26,7 @@ func Flow(w io.Writer, d *table.Dataset, o FlowOptions) error {
 	f.detail = 0
 	out := &errWriter{w: w}
 	n := 0
+	var drawings, headings []string
 	write := func(l *Ladder, heading, typicalOf string) error {
 		var s string
 		switch o.Format {
@@ -36,7 +37,15 @@ func Flow(w io.Writer, d *table.Dataset, o FlowOptions) error {
 			}
 			s = l.text(width, heading)
 		case "svg":
-			s = l.standalone(typicalOf)
+			if typicalOf != "" {
+				s = l.typicalSVG(wide, "w", "Typical ladder of: "+typicalOf)
+			} else {
+				s = l.svg(ladderW, "w")
+			}
+			drawings = append(drawings, s)
+			headings = append(headings, heading)
+			n++
+			return nil
 		case "mermaid":
 			s = l.mermaid(heading)
 		default:
@@ -108,6 +117,11 @@ func Flow(w io.Writer, d *table.Dataset, o FlowOptions) error {
 	default:
 		return fmt.Errorf("report: wanted flows by scenario or by call, found %q", o.By)
 	}
+	if o.Format == "svg" {
+		if _, err := io.WriteString(out, standalone(drawings, headings)); err != nil {
+			return err
+		}
+	}
 	return out.err
 }
 
@@ -133,7 +147,7 @@ func (l *Ladder) text(width int, heading string) string {
 	space := max(width-first-spreadW-2, 12*n)
 	step := space
 	if n > 1 {
-		step = min(max((space-12)/(n-1), 12), 40)
+		step = min(max((space-12)/(n-1), 12), 52)
 	}
 	margin := min(6, step/2)
 	x := make([]int, n)
@@ -195,6 +209,9 @@ func (l *Ladder) text(width int, heading string) string {
 					a, z = z, a
 				}
 				at := (a+z)/2 - utf8.RuneCountInString(t)/2
+				if utf8.RuneCountInString(t) > z-a-3 {
+					at = a + 2
+				}
 				at = max(at, first)
 				if over := at + utf8.RuneCountInString(t) - len(row); over > 0 {
 					row = append(row, []rune(strings.Repeat(" ", over))...)
@@ -349,23 +366,41 @@ func mermaidText(s string) string {
 	return b.String()
 }
 
-// standalone is an SVG file of its own: with its style, and no script.
-func (l *Ladder) standalone(typicalOf string) string {
-	var s string
-	if typicalOf != "" {
-		s = l.typicalSVG(wide, "w", "Typical ladder of: "+typicalOf)
-	} else {
-		s = l.svg(ladderW, "w")
-	}
+// standalone is one SVG file of its own, with its style and no script: the
+// drawings one below the other, each under its heading.
+func standalone(drawings, headings []string) string {
 	style, err := assets.ReadFile("html/style.css")
 	if err != nil {
 		panic("report: style.css is embedded: " + err.Error())
 	}
 	// Only what drawings use: custom properties, and the block of drawings.
-	css := string(style)
-	head, _, _ := strings.Cut(css, "* { box-sizing")
-	_, rest, _ := strings.Cut(css, "/* Drawings */")
+	head, rest, _ := strings.Cut(string(style), "* { box-sizing")
+	_, rest, _ = strings.Cut(rest, "/* Drawings */")
 	draw, _, _ := strings.Cut(rest, "/* Tables */")
-	at := strings.Index(s, ">") + 1
-	return s[:at] + "<style>" + head + draw + "svg{background:var(--paper)}svg.n{display:block}</style>" + s[at:] + "\n"
+	body := &svg{}
+	width, y := 0.0, 0.0
+	for i, d := range drawings {
+		var w, h float64
+		root, inner, _ := strings.Cut(d, ">")
+		if _, err := fmt.Sscanf(root[strings.Index(root, `viewBox="0 0 `):], `viewBox="0 0 %g %g"`, &w, &h); err != nil {
+			panic("report: a drawing begins with its viewBox: " + err.Error())
+		}
+		width = max(width, w)
+		body.text("k h", 0, y+16, fit(headings[i], 14, w))
+		body.open("svg", "y", y+34, "width", w, "height", h, "viewBox", "0 0 "+num(w)+" "+num(h))
+		body.WriteString(inner)
+		body.WriteByte('\n')
+		y += h + 62
+	}
+	if len(drawings) == 0 {
+		width, y = 320, 40
+		body.text("k", 0, 24, "No call to draw.")
+	}
+	s := &svg{}
+	s.open("svg", "xmlns", "http://www.w3.org/2000/svg", "viewBox", "-20 -12 "+num(width+40)+" "+num(y), "width", width+40, "height", y)
+	s.WriteString("<style>" + head + draw + "svg { background: var(--paper); } svg svg { width: auto; } .h { font-size: 14px; font-weight: 600; }</style>")
+	s.el("rect", "class", "ground", "x", -20.0, "y", -12.0, "width", width+40, "height", y, "fill", "var(--paper)")
+	s.WriteString(body.String())
+	s.close("svg")
+	return s.String() + "\n"
 }

@@ -113,6 +113,15 @@ func sig(v float64, n int) string {
 	return fixed(v, max(0, min(d, 9)))
 }
 
+// short is sig without trailing zeros: 1, 5, 0.5, 160.
+func short(v float64, n int) string {
+	t := sig(v, n)
+	if strings.Contains(t, ".") {
+		t = strings.TrimRight(strings.TrimRight(t, "0"), ".")
+	}
+	return t
+}
+
 // rateDecimals is 2, or 3 when the interval's half-width is below 0.006.
 func rateDecimals(lo, hi decode.Opt[float64]) int {
 	if lo.Known && hi.Known && (hi.V-lo.V)/2 < 0.006 {

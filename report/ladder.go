@@ -881,7 +881,10 @@ func spread(v []float64) *Spread {
 		s.Text = listText(slices.Compact(parts))
 		return s
 	}
-	s.Text = span(s.Median) + " (" + span(s.Low) + " to " + span(s.High) + ")"
+	s.Text = span(s.Median)
+	if lo, hi := span(s.Low), span(s.High); lo != s.Text || hi != s.Text {
+		s.Text += " (" + lo + " to " + hi + ")"
+	}
 	return s
 }
 

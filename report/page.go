@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/internal/table"
@@ -70,6 +71,7 @@ type Item struct {
 type VerdictTable struct {
 	Head string       `json:"head"`
 	Rows []VerdictRow `json:"rows"`
+	Note string       `json:"note,omitempty"` // what holds for every row
 }
 
 // VerdictRow is one sentence: what was measured, its interval, its verdict.
@@ -81,6 +83,7 @@ type VerdictRow struct {
 	Why       string   `json:"why,omitempty"`
 	Tag       string   `json:"tag,omitempty"`
 	Verdict   string   `json:"verdict"`
+	Scope     string   `json:"scope,omitempty"` // of what the verdict speaks
 	Class     string   `json:"class"`
 	Lines     []string `json:"lines"` // sustained rate and reason, below
 	Ratio     *float64 `json:"ratio,omitempty"`
@@ -292,9 +295,17 @@ func (b *builder) head(p *Page) {
 
 	if !b.o.Redacted {
 		numbers, addresses, sids := identities(d)
-		if numbers+addresses+sids > 0 {
-			p.Banner = "This report is not redacted. It contains " + plural(int64(numbers), "phone number or client name", "phone numbers and client names") + ", " + plural(int64(addresses), "network address", "network addresses") +
-				" and " + plural(int64(sids), "SID", "SIDs") + ". Made with --redact, it holds stable pseudonyms in their place."
+		var parts []string
+		for _, x := range []struct {
+			n         int
+			one, many string
+		}{{numbers, "phone number or client name", "phone numbers and client names"}, {addresses, "network address", "network addresses"}, {sids, "SID", "SIDs"}} {
+			if x.n > 0 {
+				parts = append(parts, plural(int64(x.n), x.one, x.many))
+			}
+		}
+		if len(parts) > 0 {
+			p.Banner = "This report is not redacted. It contains " + listText(parts) + "."
 		}
 	}
 
@@ -455,9 +466,9 @@ func (b *builder) verdicts(p *Page) {
 			case "service":
 				by = " for each messaging service"
 			}
-			head := "Calls, " + sig(k.promise, 3) + "/s promised" + by
+			head := "Calls, " + short(k.promise, 3) + "/s promised" + by
 			if k.kind == "messages" {
-				head = "Messages, " + sig(k.promise, 3) + " segment/s promised" + by
+				head = "Messages, " + short(k.promise, 3) + " segment/s promised" + by
 			}
 			p.Groups = append(p.Groups, VerdictTable{Head: head, Rows: []VerdictRow{}})
 		}
@@ -469,19 +480,52 @@ func (b *builder) verdicts(p *Page) {
 		}
 		tally[k.kind][row.Class]++
 	}
+	for i := range p.Groups {
+		p.Groups[i].share()
+	}
 	if len(p.Groups) == 0 {
 		p.Lead = b.captureLead()
 		return
 	}
 	p.Lead = b.lead(tally)
-	pct := sig(100*b.tol, 3) + nbsp + "%"
+	pct := short(100*b.tol, 3) + nbsp + "%"
 	p.Rule = "Brackets hold the certain interval of the rate in that run: no rate outside it fits the recorded times. A rate exceeds when its whole interval lies above the expected rate + " + pct +
 		", falls below when all of it lies under " + minus + nbsp + pct + ", and meets when the lower end is at " + minus + nbsp + pct + " or higher; otherwise it is undetermined. The grey band is ±" + nbsp + pct +
 		". What is said of a run holds for that run; only the sustained rate, with a 95" + nbsp + "% interval, speaks of the provider."
 }
 
+// share takes the lines that every row has out of the rows.
+func (t *VerdictTable) share() {
+	if len(t.Rows) < 2 {
+		return
+	}
+	for _, line := range slices.Clone(t.Rows[0].Lines) {
+		all := true
+		for _, r := range t.Rows {
+			all = all && slices.Contains(r.Lines, line)
+		}
+		if !all {
+			continue
+		}
+		for i := range t.Rows {
+			r := &t.Rows[i]
+			r.Lines = slices.DeleteFunc(r.Lines, func(s string) bool { return s == line })
+		}
+		if t.Note != "" {
+			t.Note += " "
+		}
+		t.Note += line
+	}
+	if t.Note != "" {
+		t.Note = "In every row: " + t.Note
+	}
+}
+
 func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	row := VerdictRow{Lines: []string{}, Between: "left the queue at"}
+	if k.kind == "messages" {
+		row.Between = "left at"
+	}
 	if k.sim {
 		row.Tag = "simulated"
 	}
@@ -516,7 +560,7 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 		seg := k.promise / k.expect
 		n := int64(seg + 0.5)
 		if math.Abs(seg-float64(n)) < 0.01 {
-			row.Between = "(" + plural(n, "segment", "segments") + " each) left the queue at"
+			row.Between = "(" + plural(n, "segment", "segments") + " each) left at"
 		}
 	}
 	if len(rs) > 1 && !aggregated {
@@ -563,7 +607,7 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 		if len(order) == 1 {
 			row.Verdict, row.Class = order[0], order[0]
 			if order[0] != "undetermined" {
-				row.Verdict += " in each run"
+				row.Scope = "in each run"
 			}
 		} else {
 			row.Verdict, row.Class = "runs disagree", "undetermined"
@@ -585,13 +629,13 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	}
 	row.Verdict, row.Class = verdictWord(r.Verdict), verdictWord(r.Verdict)
 	if row.Class != "undetermined" {
-		row.Verdict += " in this run"
+		row.Scope = "in this run"
 	}
 	if aggregated {
 		row.Why = count(r.Repeats) + " runs"
 		row.Verdict = verdictWord(r.Verdict)
 		if row.Class != "undetermined" {
-			row.Verdict += " in these runs"
+			row.Scope = "in these runs"
 		}
 	}
 	if s := known(r.SustainedPerS); s != nil {
@@ -795,7 +839,9 @@ func (b *builder) damage(p *Page) {
 		}
 	}
 	if len(p.Damaged) > 0 {
-		p.DamagedEnd = plural(int64(whole), "other input was", "other inputs were") + " read whole."
+		if whole > 0 {
+			p.DamagedEnd = plural(int64(whole), "other input was", "other inputs were") + " read whole."
+		}
 		if more > 0 {
 			p.DamagedEnd = count(int64(more)) + " more in tables inputs and captures. " + p.DamagedEnd
 		}
@@ -869,7 +915,7 @@ func (b *builder) runs(kind string) *Table {
 	slices.SortStableFunc(rs, func(x, y rates.Rate) int {
 		return cmp.Or(cmp.Compare(x.GuaranteePerS, y.GuaranteePerS), cmp.Compare(x.X.V, y.X.V), cmp.Compare(x.Experiment, y.Experiment), cmp.Compare(x.Queue, y.Queue))
 	})
-	unit := kind + "/s"
+	const unit = "/s"
 	t := &Table{ID: "runs-" + kind, Title: "Runs, " + kind, Label: "Runs of " + kind, Rows: []Row{}, Cols: []Col{{Name: "Run"}, {Name: "Calls", Num: true}}}
 	if kind == "messages" {
 		t.Cols[1] = Col{"Body", "bytes", true}
@@ -882,7 +928,7 @@ func (b *builder) runs(kind string) *Table {
 		has.wait = has.wait || r.WaitP50S.Known
 		has.queues = has.queues || r.Queue != rs[0].Queue
 	}
-	t.Cols = append(t.Cols, Col{Name: "Items", Num: true})
+	t.Cols = append(t.Cols, Col{Name: "Seen", Unit: "items", Num: true})
 	if has.queue {
 		t.Cols = append(t.Cols, Col{"Queued", unit, true})
 	}
@@ -891,10 +937,10 @@ func (b *builder) runs(kind string) *Table {
 		t.Cols = append(t.Cols, Col{"Sustained, 95" + nbsp + "%", "segments/s", true})
 	}
 	if has.wait {
-		t.Cols = append(t.Cols, Col{"Median wait", "s", true})
+		t.Cols = append(t.Cols, Col{"Wait", "median, s", true})
 	}
 	if has.fifo {
-		t.Cols = append(t.Cols, Col{Name: "Overtakings", Num: true})
+		t.Cols = append(t.Cols, Col{Name: "Inversions", Num: true})
 	}
 	t.Cols = append(t.Cols, Col{Name: "Verdict"})
 	anySim := len(b.sim) > 0
@@ -911,7 +957,7 @@ func (b *builder) runs(kind string) *Table {
 		if has.queues {
 			name += ", " + show(r.Queue, 24)
 		}
-		cells := []Cell{{Text: name}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
+		cells := []Cell{{Text: name, Class: unbroken(name)}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
 		if has.queue {
 			cells = append(cells, Cell{Text: optSig(r.QueuePerS, 3)})
 		}
@@ -948,6 +994,14 @@ func (b *builder) runs(kind string) *Table {
 		t.Rows = append(t.Rows, Row{ID: rowID(r), Cells: cells})
 	}
 	return t
+}
+
+// unbroken keeps a short name on one line.
+func unbroken(s string) string {
+	if utf8.RuneCountInString(s) <= 24 {
+		return "nw"
+	}
+	return ""
 }
 
 func verdictClass(v string) string {
@@ -1092,7 +1146,7 @@ func (b *builder) streams(p *Page) *Table {
 			return c
 		}
 		row := []Cell{{Text: endpoint(s.Src, sessions.Uint{V: s.SrcPort, Known: true}) + " → " + endpoint(s.Dst, sessions.Uint{V: s.DstPort, Known: true}), Class: "mono"},
-			{Text: codec}, {Text: b.clock.at(s.FirstAt, "15:04:05.000")}, {Text: fixed(float64(s.LastAt-s.FirstAt)/1e9, 1)}, {Text: count(s.Packets)}, {Text: count(s.Lost)}, cell(s.LostPct, 2, 1), cell(s.JitterMeanMS, 3, 30), {Text: optSig(s.JitterMaxMS, 3)}, {Text: optFixed(s.DeltaMaxMS, 0)}}
+			{Text: codec}, {Text: b.clock.at(s.FirstAt, "15:04:05.000"), Class: "nw"}, {Text: fixed(float64(s.LastAt-s.FirstAt)/1e9, 1)}, {Text: count(s.Packets)}, {Text: count(s.Lost)}, cell(s.LostPct, 2, 1), cell(s.JitterMeanMS, 3, 30), {Text: optSig(s.JitterMaxMS, 3)}, {Text: optFixed(s.DeltaMaxMS, 0)}}
 		if mos {
 			row = append(row, Cell{Text: optFixed(s.MOS, 2)})
 		}
@@ -1257,7 +1311,7 @@ func (b *builder) provenance(p *Page) {
 			if b.sim[e.Experiment] {
 				src = Cell{Tag: "simulated"}
 			}
-			t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(e.Experiment, 60)}, {Text: show(e.Kind, 20)}, {Text: optCount(e.X)}, {Text: show(e.KindBy, 20)}, {Text: b.clock.second(e.StartedAt)}, {Text: b.clock.second(e.EndedAt)}, src}})
+			t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(e.Experiment, 60), Class: unbroken(e.Experiment)}, {Text: show(e.Kind, 20)}, {Text: optCount(e.X)}, {Text: show(e.KindBy, 20)}, {Text: b.clock.second(e.StartedAt)}, {Text: b.clock.second(e.EndedAt)}, src}})
 		}
 		p.Provenance = append(p.Provenance, t)
 	} else if len(d.Experiments) == 1 {

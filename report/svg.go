@@ -179,7 +179,7 @@ func (p Plot) svg(width float64, class, label string) string {
 		b := bs[i]
 		X := func(v float64) float64 { return b.x + min(max(p.X.at(v), -0.02), 1.02)*b.w }
 		Y := func(v float64) float64 { return b.y + b.h - min(max(pn.Y.at(v), -0.02), 1.04)*b.h }
-		s.text("k", 0, b.y-12, pn.Title)
+		s.text("k", 0, b.y-titleUp, pn.Title)
 		for _, t := range pn.Y.Ticks {
 			s.line("gr", b.x, Y(t.V), b.x+b.w, Y(t.V))
 			s.text("e", b.x-8, Y(t.V)+4, t.Text)
@@ -290,7 +290,7 @@ func drawEnds(s *svg, ends []endLabel, b box, width float64) {
 		if x-textWidth(ends[i].text, 12) < 170 {
 			break
 		}
-		s.text("s e halo "+textClass(ends[i].role), x, b.y-12, ends[i].text)
+		s.text("s e halo "+textClass(ends[i].role), x, b.y-titleUp, ends[i].text)
 		x -= textWidth(ends[i].text, 12) + 14
 	}
 }
@@ -323,7 +323,7 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
 		for i, q := range sr.Points {
 			x, y := num(X(q.X)), num(Y(q.Y))
 			switch {
-			case i == 0:
+			case i == 0 || q.Gap:
 				d.WriteString("M" + x + " " + y)
 			case sr.Form == "step" && sr.Role != "expected":
 				d.WriteString("H" + x + "V" + y)
@@ -419,7 +419,7 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
 type place struct{ top, y, bottom float64 }
 
 // rows places the rows of a ladder one below the other.
-func (l *Ladder) rows(top, step, foldH float64) ([]place, float64) {
+func (l *Ladder) rows(top, step, foldH float64, small bool) ([]place, float64) {
 	ps := make([]place, len(l.Rows))
 	y := top
 	for i, r := range l.Rows {
@@ -428,7 +428,7 @@ func (l *Ladder) rows(top, step, foldH float64) ([]place, float64) {
 			ps[i] = place{y + 4, y + foldH/2 + 2, y + foldH}
 			y += foldH + 4
 		case "media":
-			h := 16*float64(len(r.Lines)+1) + 26
+			h := 16*float64(len(r.mediaText(small))) + 26
 			ps[i] = place{y + 6, y + h/2, y + h - 6}
 			y += h
 		default:
@@ -437,6 +437,19 @@ func (l *Ladder) rows(top, step, foldH float64) ([]place, float64) {
 		}
 	}
 	return ps, y + 10
+}
+
+// mediaText is the lines between two lanes; a narrow drawing parts them.
+func (r *Rung) mediaText(small bool) []string {
+	lines := []string{r.Label}
+	for _, t := range r.Lines {
+		if a, b, ok := strings.Cut(t, ", jitter "); ok && small {
+			lines = append(lines, a, "jitter "+b)
+			continue
+		}
+		lines = append(lines, t)
+	}
+	return lines
 }
 
 // timeMap turns times into heights, between the rows that are drawn.
@@ -642,7 +655,7 @@ func (l *Ladder) svg(width float64, class string) string {
 		left, right, step = 28, width-28, 38
 	}
 	x := laneX(len(l.Lanes), left, right)
-	ps, h := l.rows(l.headHeight(x)+2, step, 24)
+	ps, h := l.rows(l.headHeight(x)+2, step, 24, small)
 	s.begin(class, width, h, "Ladder of "+l.Title+", "+plural(int64(len(l.Rows)), "row", "rows"))
 	textLeft := 96.0
 	if small {
@@ -659,7 +672,7 @@ func (l *Ladder) svg(width float64, class string) string {
 			s.text("s m", (left+right)/2, p.y+4, r.Label)
 		case "media":
 			m := (x[r.From] + x[r.To]) / 2
-			lines := append([]string{r.Label}, r.Lines...)
+			lines := r.mediaText(small)
 			y := p.y - 8*float64(len(lines)-1) + 4
 			for n, t := range lines {
 				half := textWidth(t, 12) / 2
@@ -723,7 +736,7 @@ func (l *Ladder) typicalSVG(width float64, class, label string) string {
 	}
 	x := laneX(len(l.Lanes), left, right)
 	top := l.headHeight(x) + 2
-	ps, h := l.rows(top, step, 24)
+	ps, h := l.rows(top, step, 24, small)
 	s.begin(class, width, h, label)
 	edge := 470.0
 	if small {
@@ -745,13 +758,19 @@ func (l *Ladder) typicalSVG(width float64, class, label string) string {
 	if !small && hi > 0 && !math.IsInf(lo, 0) {
 		axis = logAxis(lo, hi)
 		s.text("m k", ax+aw/2, 12, "Time since the rung above, log scale")
-		s.text("e k", width, 12, "median (middle half)")
+		said := "each call"
+		for _, r := range l.Rows {
+			if r.Spread != nil && r.Spread.N >= 5 {
+				said = "median (middle half)"
+			}
+		}
+		s.text("e k", width, 12, said)
 		every := 1 + (len(axis.Ticks)-1)/6
 		for n, t := range axis.Ticks {
 			tx := ax + axis.at(t.V)*aw
 			s.line("lane", tx, top-4, tx, h-6)
 			if n%every == 0 {
-				s.text("m s", tx, 27, span(int64(t.V*1e6)))
+				s.text("m s", tx, 27, decade(t.V))
 			}
 		}
 	}
@@ -809,6 +828,25 @@ func (l *Ladder) typicalSVG(width float64, class, label string) string {
 	return s.String()
 }
 
+// edgeX is where the text of a column stands on a narrow drawing.
+func edgeX(x, width float64) float64 {
+	switch {
+	case x < width/3:
+		return 0
+	case x > width*2/3:
+		return width
+	}
+	return x
+}
+
+// decade labels a power of ten of milliseconds.
+func decade(ms float64) string {
+	if ms < 1000 {
+		return short(ms, 2) + nbsp + "ms"
+	}
+	return short(ms/1000, 6) + nbsp + "s"
+}
+
 // svg draws who talks to whom.
 func (g *Graph) svg(width float64, class string) string {
 	s := &svg{}
@@ -826,15 +864,26 @@ func (g *Graph) svg(width float64, class string) string {
 	h := top + gap*float64(most) + 4
 	s.begin(class, width, h, "Hosts and the bytes between them")
 	colX := [3]float64{170, 480, 790}
-	if small {
+	switch {
+	case small:
 		colX = [3]float64{20, width / 2, width - 20}
+		if rows[2] == 0 {
+			colX[1] = width - 20
+		}
+	case rows[2] == 0:
+		colX = [3]float64{240, 680, 680}
+	case rows[0] == 0:
+		colX = [3]float64{280, 280, 720}
 	}
 	for i, c := range g.Columns {
 		cls := []string{"k e", "k m", "k"}[i]
 		if small {
 			cls = []string{"k", "k m", "k e"}[i]
 			if rows[i] > 0 {
-				s.text(cls+" s", []float64{0, width / 2, width}[i], 12, c)
+				if i == 1 && rows[2] == 0 {
+					cls = "k e"
+				}
+				s.text(cls+" s", edgeX(colX[i], width), 12, c)
 			}
 		} else if rows[i] > 0 {
 			s.text(cls, colX[i], 12, c)
@@ -860,7 +909,7 @@ func (g *Graph) svg(width float64, class string) string {
 		} else {
 			m := (x1 + x2) / 2
 			d = "M" + num(x1) + " " + num(y1) + "C" + num(m) + " " + num(y1) + " " + num(m) + " " + num(y2) + " " + num(x2) + " " + num(y2)
-			tags = append(tags, tag{m, (y1 + y2) / 2, e.Label})
+			tags = append(tags, tag{m, (y1+y2)/2 - e.Width/2 - 8, e.Label})
 		}
 		s.open("path", "class", "edge", "d", d, "stroke-width", e.Width)
 		s.title(g.Nodes[e.A].Text + " and " + g.Nodes[e.B].Text + ": " + e.Label)
@@ -883,8 +932,13 @@ func (g *Graph) svg(width float64, class string) string {
 		s.el("circle", "class", "node", "cx", x, "cy", y, "r", 6)
 		switch {
 		case small:
-			anchor := []string{"", "m", "e"}[n.Column]
-			tx := []float64{0, width / 2, width}[n.Column]
+			anchor := "m"
+			tx := edgeX(x, width)
+			if tx == 0 {
+				anchor = ""
+			} else if tx == width {
+				anchor = "e"
+			}
 			s.text("s k halo "+anchor, tx, y-12, n.Name)
 			s.text("s halo "+anchor, tx, y+22, fit(n.Text, 12, 116))
 		case n.Column == 0:

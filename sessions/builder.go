@@ -49,6 +49,9 @@ type Builder struct {
 	reports     map[reportKey]senderReport
 	bySSRC      map[uint32]*ssrcReports
 
+	openHTTP    map[httpKey][]int32 // requests without a response, by signal
+	httpSignals int
+
 	resources resources
 	names     map[netip.Addr][]hostName
 	caps      map[string]int64
@@ -76,6 +79,7 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		rtcpSenders: map[uint32]bool{},
 		reports:     map[reportKey]senderReport{},
 		bySSRC:      map[uint32]*ssrcReports{},
+		openHTTP:    map[httpKey][]int32{},
 		names:       map[netip.Addr][]hostName{},
 		caps:        map[string]int64{},
 		problems:    map[string]*problemCount{},

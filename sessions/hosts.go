@@ -57,7 +57,8 @@ func (b *Builder) addTLS(ev *decode.Event) {
 	case tls.KindClientHello:
 		b.nameHost(ev.Dst().Addr(), m.ClientHello.SNI, "sni")
 	case tls.KindCertificate:
-		for _, n := range m.Certificate.Names {
+		b.nameHost(ev.Src().Addr(), m.Certificate.CommonName, "certificate")
+		for _, n := range m.Certificate.DNSNames {
 			b.nameHost(ev.Src().Addr(), n, "certificate")
 		}
 	}
@@ -236,7 +237,9 @@ func (h *host) finish(names []hostName) {
 	h.Ports = sorted(h.ports)
 }
 
-func nameRank(by string) int { return slices.Index([]string{"sni", "http-host", "dns", "certificate"}, by) }
+func nameRank(by string) int {
+	return slices.Index([]string{"sni", "http-host", "dns", "certificate"}, by)
+}
 
 func sorted(set map[string]bool) []string {
 	out := make([]string, 0, len(set))

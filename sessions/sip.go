@@ -274,16 +274,9 @@ func (b *Builder) addSDP(c *sipCall, m *sip.Message, ev *decode.Event, body []by
 	caller := b.fromCaller(c, m)
 	for i := range b.sdp.Media {
 		md := &b.sdp.Media[i]
-		if md.Port == 0 || md.Port > 65535 {
-			continue
-		}
-		addr, err := netip.ParseAddr(md.Addr)
-		if err != nil {
-			continue
-		}
-		addr = addr.Unmap()
-		if addr.IsUnspecified() { // hold by RFC 2543: the address says nothing
-			continue
+		addr := md.Addr.IP.Unmap()
+		if md.Port == 0 || md.Port > 65535 || !addr.IsValid() || addr.IsUnspecified() {
+			continue // rejected, a host name, or hold by RFC 2543: no address in it
 		}
 		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: strings.Contains(md.Proto, "SAVP"), caller: caller}
 		bd.codecs = append(bd.codecs, md.Codecs...)

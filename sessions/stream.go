@@ -3,6 +3,7 @@ package sessions
 import (
 	"math"
 	"net/netip"
+	"slices"
 	"sort"
 
 	"github.com/twtrace/twtrace/decode"
@@ -57,8 +58,6 @@ type stream struct {
 	dst     *mediaEnd
 	version uint32 // of dst when last looked at
 
-	second    StreamInterval // the second that is being counted
-	secondLow int64          // highest sequence number when it began
 	intervals []StreamInterval
 
 	fractionLost, remoteJitter, rtt    float64 // sums of what RTCP said
@@ -143,36 +142,33 @@ func (s *stream) restart(seq uint16) {
 func (s *stream) expected() int64 { return s.expectedDone + s.maxSeq - s.baseSeq + 1 }
 
 // add takes one packet. The figures are Wireshark's: delta and jitter run over
-// packets in order of arrival, jitter as RFC 3550 6.4.1 in milliseconds.
+// packets in order of arrival, jitter as RFC 3550 6.4.1 in milliseconds. The
+// pause before a marked packet, the first of a talk spurt, is no delta, and
+// telephone events, which share a timestamp, have no jitter.
 func (s *stream) add(h *rtp.Header, now Time, size int) {
 	s.payloadType(h.PayloadType)
-	if int16(h.PayloadType) == s.eventType && (s.events == 0 || h.Timestamp != s.eventTS) {
+	event := int16(h.PayloadType) == s.eventType
+	if event && (s.events == 0 || h.Timestamp != s.eventTS) {
 		s.events++ // all packets of one event bear its first timestamp (RFC 4733 2.2)
 		s.eventTS = h.Timestamp
 	}
-	at := now - now%1e9
-	if at != s.second.At {
-		s.flushSecond()
-		s.second = StreamInterval{At: at}
-		s.secondLow = s.maxSeq
-		if s.packets == 0 {
-			s.secondLow = int64(h.Seq) + 1<<16 - 1
-		}
-	}
+	second := s.interval(now - now%1e9)
 	if s.packets > 0 {
 		delta := float64(now-s.prev) / 1e6
-		s.deltaMax = math.Max(s.deltaMax, delta)
-		if m := s.second.DeltaMaxMS; !m.Known || delta > m.V {
-			s.second.DeltaMaxMS = decode.Some(delta)
+		if !h.Marker {
+			s.deltaMax = math.Max(s.deltaMax, delta)
+			if m := second.DeltaMaxMS; !m.Known || delta > m.V {
+				second.DeltaMaxMS = decode.Some(delta)
+			}
 		}
 		step := int32(h.Timestamp - s.timestamp)
-		if s.clock > 0 {
+		if s.clock > 0 && !event {
 			d := math.Abs(delta - float64(step)*1e3/float64(s.clock))
 			s.jitter += (d - s.jitter) / 16
 			s.jitterSum += s.jitter
 			s.jitterN++
 			s.jitterMax = math.Max(s.jitterMax, s.jitter)
-			s.second.JitterMS = decode.Some(s.jitter)
+			second.JitterMS = decode.Some(s.jitter)
 		}
 		s.tsSpan += int64(step)
 		if step > 0 && s.maxSeq&0xFFFF == int64(h.Seq-1) {
@@ -190,20 +186,41 @@ func (s *stream) add(h *rtp.Header, now Time, size int) {
 		s.last = now
 	}
 	s.bytes += int64(size)
-	if s.sequence(h.Seq) {
+	before := s.maxSeq
+	switch fresh := s.sequence(h.Seq); {
+	case fresh:
 		s.packets++
-		s.second.Packets++
+		second.Packets++
+		if missed := s.maxSeq - before - 1; s.packets > 1 && missed > 0 && missed < maxDropout {
+			second.Lost += missed
+		} else if s.maxSeq == before && second.Lost > 0 {
+			second.Lost-- // it came late
+		}
+	case event && len(h.Payload) > 1 && h.Payload[1]&0x80 != 0:
+		// the end of an event is sent three times (RFC 4733 2.5.1.4), by some
+		// under one number: the sender's redundancy, no copy made on the way
+		s.duplicates--
+		s.packets++
+		second.Packets++
 	}
 }
 
-func (s *stream) flushSecond() {
-	if s.second.At == 0 {
-		return
+// interval is the second that begins at a time, mostly the latest one.
+func (s *stream) interval(at Time) *StreamInterval {
+	n := len(s.intervals)
+	if n > 0 && s.intervals[n-1].At == at {
+		return &s.intervals[n-1]
 	}
-	if lost := s.maxSeq - s.secondLow - s.second.Packets; lost > 0 && lost < maxDropout {
-		s.second.Lost = lost
+	// in order of time, so that a clock that steps back finds its second again
+	i := n
+	if n > 0 && at < s.intervals[n-1].At {
+		i = sort.Search(n, func(i int) bool { return s.intervals[i].At >= at })
+		if s.intervals[i].At == at {
+			return &s.intervals[i]
+		}
 	}
-	s.intervals = append(s.intervals, s.second)
+	s.intervals = slices.Insert(s.intervals, i, StreamInterval{At: at})
+	return &s.intervals[i]
 }
 
 func (s *stream) payloadType(pt uint8) {
@@ -396,7 +413,6 @@ func (b *Builder) allStreams() []*stream {
 	for i := range b.streams {
 		for dir := 0; dir < 2; dir++ {
 			for _, s := range b.streams[i].all[dir] {
-				s.flushSecond()
 				n := s.packets + s.duplicates
 				if s.isStream() || b.boundByRTCP(s) {
 					b.ledger.Out(decode.LayerRTP, decode.ReasonUsed, n, s.bytes)

@@ -213,7 +213,7 @@ func (a *app) inputs(args []string) ([]experiment.Input, error) {
 
 // options are the analysis options that the flags give.
 func (a *app) options() (experiment.Options, error) {
-	o := experiment.Options{Name: a.name, Version: version()}
+	o := experiment.Options{Name: a.name, Version: version(), Redact: a.redact}
 	var err error
 	if o.Start, err = parseTime(a.start); err != nil {
 		return o, usagef("--start: %v", err)
@@ -366,7 +366,7 @@ func unknownNamed(inputs []experiment.Input) error {
 				known = true
 			}
 			return nil
-		}, func(string, error) error { known = true; return nil })
+		}, func(string, error) { known = true })
 		if err != nil {
 			return fmt.Errorf("%s: %w", in.Label, err)
 		}
@@ -425,4 +425,3 @@ func (a *app) tableFormat() (table.Format, error) {
 	}
 	return f, nil
 }
-

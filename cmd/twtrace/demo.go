@@ -24,7 +24,11 @@ func (a *app) demoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			exps, err := experiment.Find([]experiment.Input{{FS: fixtures.Demo(), Path: ".", Label: "demo", Name: "demo"}}, false)
+			demo, err := fixtures.Demo()
+			if err != nil {
+				return err
+			}
+			exps, err := experiment.Find([]experiment.Input{{FS: demo, Path: ".", Label: "demo", Name: "demo"}}, false)
 			if err != nil {
 				return err
 			}

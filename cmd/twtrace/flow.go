@@ -120,11 +120,10 @@ func (a *app) schemaCommand() *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := ""
 			if len(args) == 1 {
-				s, ok := table.Lookup(args[0])
-				if !ok {
-					return usagef("unknown table %q; the nearest known one is %q", args[0], table.Nearest(args[0]))
+				name = args[0]
+				if err := table.WriteSchema(io.Discard, name, table.FormatCSV); err != nil {
+					return usageError{err}
 				}
-				name = s.Name
 			}
 			f, err := a.tableFormat()
 			if err != nil {

@@ -126,6 +126,19 @@ func (o *output) create(name string) (io.WriteCloser, error) {
 	return os.Create(full)
 }
 
+func (o *output) writeArrow(name string, d *table.Dataset) (err error) {
+	w, err := o.create("arrow/" + name + ".arrow")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := w.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	return table.Write(w, d, name, table.FormatArrow, table.View{})
+}
+
 // finish draws the report from the tables as written, and moves all into place.
 func (o *output) finish(a *app) error {
 	d, err := table.ReadDir(os.DirFS(o.stage))
@@ -133,8 +146,10 @@ func (o *output) finish(a *app) error {
 		return err
 	}
 	if o.arrow {
-		if err := table.WriteArrow(o.create, d); err != nil {
-			return err
+		for _, s := range table.Schemas() {
+			if err := o.writeArrow(s.Name, d); err != nil {
+				return err
+			}
 		}
 	}
 	if err := a.writeReport(filepath.Join(o.stage, reportName), d); err != nil {

@@ -16,8 +16,7 @@
 //
 // Not handled: compression inside compression, encrypted zip members, zip
 // methods other than stored and deflated, archives on standard input (they are
-// identified, but cannot be walked). Of an xz file only the first block's
-// dictionary size is checked; a file made to harm may ask for more later.
+// identified, but cannot be walked).
 //
 // Only the outside of files may enter this room: what a recognised file holds
 // is read elsewhere.
@@ -34,7 +33,6 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // Kind is what a file is. New kinds may be added.
@@ -144,9 +142,7 @@ func NewReader(r io.Reader, limit Limits) (io.ReadCloser, Compression, error) {
 			d.r, d.close = z, z.Close
 		}
 	case XZ:
-		if err = xzWindow(br, limit.Memory); err == nil {
-			d.r, err = xz.NewReader(br)
-		}
+		d.r, err = xz.NewReader(newXZGuard(br, limit.Memory))
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF // the header is cut off
@@ -194,51 +190,6 @@ func (d *decoder) Close() error {
 		d.close()
 	}
 	d.r, d.close = nil, nil
-	return nil
-}
-
-// xzWindow checks the dictionary size that the first block of an xz stream
-// asks for: after 12 bytes of stream header come header size, flags, sizes and
-// filters of the block (.xz file format 1.2, sections 2.1.1 and 3.1).
-func xzWindow(br *bufio.Reader, memory int64) error {
-	head, err := br.Peek(12 + 1024)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	if len(head) < 15 || head[12] == 0 {
-		return nil // an empty stream, or a damage that the decoder will name
-	}
-	flags, b := head[13], head[14:]
-	varint := func() uint64 {
-		var v uint64
-		for i := 0; len(b) > 0 && i < 9; i++ {
-			c := b[0]
-			b = b[1:]
-			v |= uint64(c&0x7f) << (7 * i)
-			if c < 0x80 {
-				break
-			}
-		}
-		return v
-	}
-	for _, bit := range []byte{0x40, 0x80} {
-		if flags&bit != 0 {
-			varint()
-		}
-	}
-	for range flags&3 + 1 {
-		id, n := varint(), varint()
-		if n > uint64(len(b)) {
-			return nil
-		}
-		if id == 0x21 && n == 1 {
-			size, err := lzma.DecodeDictCap(b[0])
-			if err == nil && size > memory {
-				return fmt.Errorf("want a dictionary of at most %d bytes, found %d", memory, size)
-			}
-		}
-		b = b[n:]
-	}
 	return nil
 }
 

@@ -129,7 +129,7 @@ func TestWindow(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789"), 1<<20)
 	for want, in := range map[Compression][]byte{
 		Zstd: zst(t, data, zstd.WithWindowSize(8<<20), zstd.WithSingleSegment(false)),
-		XZ:   xzip(t, data, 8<<20),
+		XZ:   xzip(t, data[:1000], 8<<20),
 	} {
 		for memory, ok := range map[int64]bool{1 << 20: false, 8 << 20: true} {
 			r, _, err := NewReader(bytes.NewReader(in), Limits{Memory: memory})
@@ -143,9 +143,59 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// A dictionary that only a later block or stream asks for is found too.
+func TestWindowLater(t *testing.T) {
+	small := xzip(t, bytes.Repeat([]byte("0123456789abc"), 50_000), 1<<16)
+	big := xzip(t, []byte("x"), 8<<20)
+	blocks := func() []byte {
+		var out bytes.Buffer
+		w, err := xz.WriterConfig{DictCap: 1 << 16, BlockSize: 10_000, CheckSum: xz.SHA256}.NewWriter(&out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range 20_000 {
+			if _, err := fmt.Fprintln(w, i*i); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.Bytes()
+	}()
+	// The second block's header is the first one's again, to be found by its
+	// filter: LZMA2 with a dictionary of 64 KiB.
+	at := bytes.Index(blocks[24:], blocks[12:24])
+	if at < 0 {
+		t.Fatal("no second block")
+	}
+	evil := bytes.Clone(blocks)
+	dict := 24 + at + bytes.IndexByte(blocks[12:24], 0x21) + 2
+	evil[dict] = 40 // 4 GiB - 1, in front of a wrong checksum
+	for _, tt := range []struct {
+		name string
+		in   []byte
+		want string
+	}{
+		{"streams", append(append(bytes.Clone(small), 0, 0, 0, 0), big...), "dictionary"},
+		{"blocks", evil, "dictionary"},
+		{"fine", append(append(bytes.Clone(blocks), 0, 0, 0, 0, 0, 0, 0, 0), small...), ""},
+	} {
+		for _, src := range []io.Reader{bytes.NewReader(tt.in), iotest.OneByteReader(bytes.NewReader(tt.in))} {
+			r, _, err := NewReader(src, Limits{Memory: 1 << 20})
+			if err == nil {
+				_, err = io.Copy(io.Discard, r)
+			}
+			if fmt.Sprint(err) != "<nil>" && tt.want == "" || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
+			}
+		}
+	}
+}
+
 // A bomb costs time and not memory.
 func TestBomb(t *testing.T) {
-	bomb := gz(t, make([]byte, 256<<20))
+	bomb := gz(t, make([]byte, 64<<20))
 	if len(bomb) > 1<<20 {
 		t.Fatal("not a bomb")
 	}
@@ -157,7 +207,7 @@ func TestBomb(t *testing.T) {
 	}
 	n, err := io.Copy(io.Discard, r)
 	runtime.ReadMemStats(&after)
-	if n != 256<<20 || err != nil {
+	if n != 64<<20 || err != nil {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
@@ -300,7 +350,7 @@ func walk(t testing.TB, fsys fs.FS, name string) (visited, refused []string) {
 			}
 			b, err := io.ReadAll(rc)
 			if err != nil {
-				b = append(b, " ("+err.Error()+")"...)
+				b = fmt.Appendf(nil, "%d bytes, %v", len(b), err)
 			} else if f.Size != int64(len(b)) {
 				t.Errorf("%s: size %d, read %d", f.Name, f.Size, len(b))
 			}
@@ -316,7 +366,7 @@ func walk(t testing.TB, fsys fs.FS, name string) (visited, refused []string) {
 	return visited, refused
 }
 
-// randomAccess is false for files that can only be streamed.
+// streamFS gives files that can neither seek nor read at an offset.
 type streamFS struct{ fs.FS }
 
 func (s streamFS) Open(name string) (fs.File, error) {
@@ -418,19 +468,12 @@ func TestWalkRefuses(t *testing.T) {
 	}{
 		"evil.tar":  {[]string{"ok z"}, []string{"absolute", "leads out", "leads out", "link: link", "4097 bytes", "absolute", "ok: a later member"}},
 		"evil.zip":  {[]string{"dir/ok y"}, []string{"leads out"}},
-		"cut.tar":   {[]string{"a 1", "b 1000 bytes of '2'"}, []string{"unexpected EOF"}},
+		"cut.tar":   {[]string{"a 1", "b 1000 bytes, unexpected EOF"}, []string{"unexpected EOF"}},
 		"bad.zip":   {nil, []string{"zip"}},
 		"crypt.zip": {[]string{"a 1"}, []string{"encrypted"}},
 	} {
 		got, refused := walk(t, dir, name)
-		for i := range got {
-			got[i] = strings.Replace(got[i], "1015 bytes", "1000 bytes", 1)
-		}
-		if name == "cut.tar" {
-			if len(got) != 2 || got[0] != "a 1" || !strings.HasPrefix(got[1], "b ") {
-				t.Errorf("cut.tar: %q", got)
-			}
-		} else if !slices.Equal(got, want.visited) {
+		if !slices.Equal(got, want.visited) {
 			t.Errorf("%s: visited %q, want %q", name, got, want.visited)
 		}
 		if len(refused) != len(want.refused) {

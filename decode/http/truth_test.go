@@ -150,9 +150,9 @@ func TestTruth(t *testing.T) {
 				p.Finish()
 				next()
 			}
-			n := 0
+			n, miss := 0, 0
 			for _, r := range truth.HTTP.Records {
-				if len(r.Method)+len(r.Status) != 1 {
+				if len(r.Method)+len(r.Status) != 1 || slices.Contains(r.Method, "M-SEARCH") { // SSDP is UDP
 					continue
 				}
 				host := strings.Join(r.Host, ",")
@@ -166,7 +166,7 @@ func TestTruth(t *testing.T) {
 					key += r.Status[0] + " " + strings.Join(r.CType, ",")
 				}
 				if have[key] == 0 {
-					missed++
+					miss++
 					t.Logf("not found: %.200s", key)
 					continue
 				}
@@ -174,7 +174,12 @@ func TestTruth(t *testing.T) {
 				n++
 			}
 			t.Logf("%d of %d messages", n, len(truth.HTTP.Records))
-			compared += n
+			// Nothing is found where the stream is encrypted, tunnelled or of a
+			// link type that is not read here; one request has no valid line.
+			if n > 0 && miss > 1 {
+				t.Errorf("%d messages not found", miss)
+			}
+			compared, missed = compared+n, missed+miss
 		})
 		return nil
 	})

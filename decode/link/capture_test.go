@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -212,8 +211,14 @@ func compare(t *testing.T, name string) {
 			}
 		}
 	}
+	counts := map[string]int{}
+	for _, w := range want {
+		if !strings.Contains(w.protocols, "icmp") {
+			counts[w.proto]++
+		}
+	}
+	t.Logf("tshark: udp %d tcp %d of %d", counts["udp"], counts["tcp"], len(want))
 	if bad > 0 {
 		t.Errorf("%d of %d frames differ", bad, len(frames))
 	}
-	_ = fmt.Sprint
 }

@@ -246,6 +246,10 @@ const (
 	maxDepth  = 8  // IP headers in one frame
 	maxTags   = 4  // VLAN tags in one frame
 	maxLabels = 16 // MPLS labels in a row
+
+	// maxFrame bounds the claimed length on the wire. Segmentation offload
+	// makes packets of up to 512 KiB.
+	maxFrame = 1 << 20
 )
 
 // A Decoder walks frames. It holds the fragments of unfinished datagrams, so
@@ -338,7 +342,7 @@ func (d *Decoder) Decode(lt uint16, data []byte, origLen int, timeNs int64, p *P
 		return FrameCut
 	}
 	d.p, d.now, d.hop, d.depth, d.tags, d.guessed = p, timeNs, 0, 0, 0, false
-	d.verdict, d.next, d.rest, d.wire = FrameBad, hNone, nil, max(origLen, len(data))
+	d.verdict, d.next, d.rest, d.wire = FrameBad, hNone, nil, max(min(origLen, maxFrame), len(data))
 	if lt == 204 {
 		data = data[1:]
 		d.wire--
@@ -431,6 +435,17 @@ func (d *Decoder) etherType(t uint16, data []byte, n int) {
 		d.goOn(hMPLS, data, n)
 	case 0x8864:
 		d.goOn(hPPPoE, data, n)
+	case 0x88e7: // 802.1ah: four bytes of service tag, then a whole frame
+		if d.tags++; d.tags > maxTags {
+			d.refuse(FrameDeep)
+			return
+		}
+		if len(data) < n+4 {
+			d.short(n+4, FrameCut, FrameBad)
+			return
+		}
+		d.mix(uint64(be32(data[n:])&0xffffff) | 10<<32)
+		d.goOn(hEthernet, data, n+4)
 	case 0x0806, 0x8035: // ARP, RARP
 		d.refuse(FrameARP)
 	default:
@@ -542,6 +557,10 @@ func (d *Decoder) loopback(data []byte) {
 		return
 	}
 	if d.lo.DecodeFromBytes(data, gopacket.NilDecodeFeedback) != nil {
+		if (data[0] == 0x0f || data[0] == 0x8f) && data[1] == 0 {
+			d.hdlc(data) // as tshark takes it
+			return
+		}
 		d.refuse(FrameBad)
 		return
 	}
@@ -760,7 +779,7 @@ func (d *Decoder) nflog(data []byte) {
 		}
 		off += (n + 3) &^ 3
 	}
-	d.refuse(FrameNotIP)
+	d.refuse(pick(d.wire > len(data), FrameCut, FrameNotIP))
 }
 
 // rawIP tells IPv4 and IPv6 by the version nibble.
@@ -789,13 +808,13 @@ func (d *Decoder) mpls(data []byte) {
 		}
 		n += 4
 		switch {
-		case len(data) == n:
-			d.refuse(FrameCut)
+		case len(data) == n, data[n]>>4 == 0 && len(data) < n+4:
+			d.short(n+4, FrameCut, FrameBad)
 		case data[n]>>4 == 4:
 			d.goOn(hIPv4, data, n)
 		case data[n]>>4 == 6:
 			d.goOn(hIPv6, data, n)
-		case len(data) >= n+4 && data[n]>>4 == 0 && d.depth < maxDepth && d.tags < maxTags:
+		case data[n]>>4 == 0 && d.tags < maxTags:
 			d.tags++ // bounds Ethernet in MPLS in Ethernet ...
 			d.goOn(hEthernet, data, n+4)
 		default:

@@ -39,6 +39,7 @@ const (
 
 	maxStartLine = 8 << 10
 	maxMethod    = 64
+	maxWarnings  = 64
 )
 
 // Method is a request method. New methods may be added.
@@ -129,7 +130,7 @@ type Message struct {
 	HeaderLen int // start line, headers and the empty line
 	Len       int // HeaderLen and len(Body); Off+Len bytes were used
 
-	Warnings []Warning
+	Warnings []Warning // the first 64
 
 	fold []byte // unfolded header values
 }
@@ -139,7 +140,9 @@ func (m *Message) reset() {
 }
 
 func (m *Message) warn(off int, rfc, text string) {
-	m.Warnings = append(m.Warnings, Warning{off, rfc, text})
+	if len(m.Warnings) < maxWarnings {
+		m.Warnings = append(m.Warnings, Warning{off, rfc, text})
+	}
 }
 
 // Get returns the value of the first header with the ID, nil if there is none.

@@ -28,7 +28,11 @@ func looksLine(b []byte) bool {
 		return false
 	}
 	if isVersion(b) {
-		return isBlank(b[7]) && isDigit(b[8]) && isDigit(b[9]) && isDigit(b[10]) && (len(b) == 11 || !isDigit(b[11]))
+		if !isBlank(b[7]) || !isDigit(b[8]) || !isDigit(b[9]) || !isDigit(b[10]) {
+			return false
+		}
+		end := b[11:]
+		return len(end) == 0 || isBlank(end[0]) || end[0] == '\n' || end[0] == '\r' && (len(end) == 1 || end[1] == '\n')
 	}
 	n := tokenLen(b[:min(len(b), maxMethod)])
 	if n == 0 || n == len(b) || !isBlank(b[n]) {
@@ -154,7 +158,7 @@ func Resync(b []byte) int {
 		}
 		at := off + i
 		off = at + len(version)
-		if at > 0 && looksLine(b[at:min(len(b), at+12)]) {
+		if at > 0 && looksLine(b[at:min(len(b), at+13)]) {
 			return at
 		}
 		// The line end must follow, so every line is looked at once.

@@ -190,7 +190,12 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		records := int64(0)
+		offsets := map[int64]bool{}
 		st, err := Decode(bytes.NewReader(data), func(r *Resource) error {
+			if offsets[r.Offset] {
+				t.Fatalf("twice the resource at byte %d", r.Offset)
+			}
+			offsets[r.Offset] = true
 			if r.Kind == KindUnknown || r.SID == "" || r.Record <= records || r.Offset < 0 || r.Offset >= int64(len(data)) {
 				t.Fatalf("%+v", r)
 			}

@@ -22,6 +22,7 @@ type Options struct {
 	Start, End decode.Time
 	Rates      rates.Options
 	Version    string // of the program
+	Redact     bool   // the caller will redact the result
 	Progress   func(bytes, frames int64)
 }
 
@@ -233,9 +234,10 @@ func describe(name string, d *table.Dataset, m *Manifest, ropt rates.Options, op
 		Tolerance  float64 `json:"tolerance_pct,omitempty"`
 		Segmenting string  `json:"segmenting,omitempty"`
 		QueueBy    string  `json:"queue_by,omitempty"`
+		Redact     bool    `json:"redact,omitempty"`
 		Start      string  `json:"start,omitempty"`
 		End        string  `json:"end,omitempty"`
-	}{ropt.GuaranteePerS, ropt.TolerancePct, ropt.Segmenting, ropt.QueueBy, opt.Start.String(), opt.End.String()}
+	}{ropt.GuaranteePerS, ropt.TolerancePct, ropt.Segmenting, ropt.QueueBy, opt.Redact, opt.Start.String(), opt.End.String()}
 	b, err := json.Marshal(options)
 	e.Options = string(b)
 	return e, err

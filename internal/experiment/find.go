@@ -126,10 +126,9 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 		e := at(f.Name)
 		e.Files = append(e.Files, f)
 		return nil
-	}, func(name string, err error) error {
+	}, func(name string, err error) {
 		e := at(name)
 		e.Refused = append(e.Refused, Refusal{name, err})
-		return nil
 	})
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: %w", in.Label, err)

@@ -67,15 +67,15 @@ var providerDomains = []string{"twilio.com", "amazonaws.com", "cloudfront.net", 
 // in free text names that stand nowhere else.
 func (d *Dataset) Redact(key []byte) {
 	r := &redactor{mac: hmac.New(sha256.New, key), cache: map[string]string{}, known: map[string]string{}}
-	r.each(d, func(table string, c *column, s string) string {
-		if c.Name == "detail" {
+	r.each(d, func(k class, s string) string {
+		if k == classFree {
 			r.displayNames(s)
 		}
-		return r.typed(classOf(table, c), s)
+		return r.typed(k, s)
 	})
 	r.index()
-	r.each(d, func(table string, c *column, s string) string {
-		if classOf(table, c) != classFree {
+	r.each(d, func(k class, s string) string {
+		if k != classFree {
 			return s
 		}
 		return r.free(s)
@@ -92,26 +92,30 @@ type redactor struct {
 	lengths map[[2]byte][]int
 }
 
-// each maps every text of every row.
-func (r *redactor) each(d *Dataset, f func(table string, c *column, s string) string) {
+// each maps every text of every row that is not kept.
+func (r *redactor) each(d *Dataset, f func(k class, s string) string) {
 	for i := range specs {
 		sp := &specs[i]
 		rows := sp.slice(d)
 		for k := range sp.cols {
 			c := &sp.cols[k]
+			class := classOf(sp.schema.Name, c)
+			if class == classKeep {
+				continue
+			}
 			switch c.kind {
 			case kindText:
 				for j := range rows.Len() {
 					v := rows.Index(j).Field(c.field)
 					if s := v.String(); s != "" {
-						if t := f(sp.schema.Name, c, s); t != s {
+						if t := f(class, s); t != s {
 							v.SetString(t)
 						}
 					}
 				}
 			case kindTexts:
 				for j := range rows.Len() {
-					r.list(rows.Index(j).Field(c.field), func(s string) string { return f(sp.schema.Name, c, s) })
+					r.list(rows.Index(j).Field(c.field), func(s string) string { return f(class, s) })
 				}
 			}
 		}

@@ -70,6 +70,8 @@ func dirty() *Dataset {
 				case kindText:
 					list := byClass[classOf(sp.schema.Name, c)]
 					f.SetString(list[j%len(list)])
+				case kindEnum:
+					f.SetString(c.Enum[j%len(c.Enum)])
 				case kindTexts:
 					f.Set(reflect.ValueOf(append([]string(nil), byClass[classOf(sp.schema.Name, c)]...)))
 				}

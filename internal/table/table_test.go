@@ -218,6 +218,9 @@ func TestSchemaIsTheContract(t *testing.T) {
 			}
 			// A type left out says "as before": arrived_by in arrivals, the
 			// second verdict.
+			if w.Name == "experiment" || w.Name == "file" {
+				w.Type = "s" // said once, under Rules
+			}
 			if w.Type == "" {
 				if g.Type != "e" {
 					t.Errorf("%s.%s is %s, wanted an enum", s.Name, w.Name, g.Type)

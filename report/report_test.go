@@ -1,0 +1,536 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/rates"
+	"github.com/twtrace/twtrace/sessions"
+)
+
+var update = flag.Bool("update", false, "rewrite the files under testdata")
+
+const t0 = decode.Time(1_700_000_000_000_000_000) // 2023-11-14T22:13:20Z
+
+func some(v float64) sessions.Float { return decode.Some(v) }
+func whole(v int64) sessions.Int    { return decode.Some(v) }
+func port(v uint32) sessions.Uint   { return decode.Some(v) }
+
+// sipCall is one answered call of seven messages and two streams.
+func sipCall(d *table.Dataset, id string, start decode.Time, ring, talk int64) {
+	const a, b = "192.0.2.10", "198.51.100.20"
+	msg := func(at int64, frame int64, src, dst, kind string, code int64) sessions.Signal {
+		s := sessions.Signal{Experiment: "sip", CallID: id, LegID: port(1), FlowID: port(1), At: start + decode.Time(at), File: "trunk.pcap", Frame: whole(frame), FirstFrame: whole(frame), Protocol: "sip",
+			Src: src, SrcPort: port(5060), Dst: dst, DstPort: port(5060), Kind: kind, Label: kind, Detail: kind + " sip:+15551230002@example.com SIP/2.0\r\nCall-ID: " + id}
+		if code != 0 {
+			s.StatusCode = whole(code)
+		}
+		return s
+	}
+	d.Signals = append(d.Signals,
+		msg(0, 1, a, b, "INVITE", 0),
+		msg(3e6, 2, b, a, "100", 100),
+		msg(60e6, 3, b, a, "180", 180),
+		msg(60e6+ring, 4, b, a, "200", 200),
+		msg(62e6+ring, 5, a, b, "ACK", 0),
+		msg(62e6+ring+talk, 900, a, b, "BYE", 0),
+		msg(65e6+ring+talk, 901, b, a, "200", 200))
+	d.Signals[len(d.Signals)-7].Label = "INVITE, SDP offer"
+	d.Signals[len(d.Signals)-4].Label = "200 OK, SDP answer"
+	n := uint32(len(d.Streams))
+	for i, ends := range [][2]string{{a, b}, {b, a}} {
+		s := sessions.Stream{Experiment: "sip", StreamID: n + uint32(i) + 1, CallID: id, FlowID: 2, Src: ends[0], SrcPort: 16384, Dst: ends[1], DstPort: 20000, SSRC: 7, PayloadTypes: []int64{0}, Codec: "PCMU", ClockHz: whole(8000), PtimeMS: some(20),
+			FirstAt: start + decode.Time(70e6+ring), LastAt: start + decode.Time(62e6+ring+talk), Packets: talk / 20e6, Expected: talk/20e6 + int64(i)*10, Lost: int64(i) * 10, JitterMeanMS: some(0.42), JitterMaxMS: some(3.1), DeltaMaxMS: some(41), MOS: some(4.37), MOSMethod: "G.107, PCMU", File: "trunk.pcap", FirstFrame: 6}
+		if i == 1 {
+			s.LostPct = some(100 * float64(s.Lost) / float64(s.Expected))
+		} else {
+			s.LostPct = some(0)
+		}
+		d.Streams = append(d.Streams, s)
+		for sec := int64(0); sec*1e9 < talk; sec++ {
+			v := sessions.StreamInterval{Experiment: "sip", StreamID: s.StreamID, At: s.FirstAt + decode.Time(sec*1e9), Packets: 50, JitterMS: some(0.3 + float64(sec%4)*0.1)}
+			if i == 1 && sec == 3 {
+				v.Lost = 10
+			}
+			d.StreamIntervals = append(d.StreamIntervals, v)
+		}
+	}
+	d.Calls = append(d.Calls, sessions.Call{Experiment: "sip", CallID: id, SIPCallIDs: []string{id}, Protocols: []string{"sip"}, Direction: "outbound", From: "sip:+15551230001@192.0.2.10", To: "sip:+15551230002@example.com", InitiatedAt: start, RingingAt: start + 60e6,
+		AnsweredAt: start + decode.Time(60e6+ring), EndedAt: start + decode.Time(65e6+ring+talk), PostDialDelayMS: some(60), RingMS: some(float64(ring) / 1e6), DurationS: some(float64(talk) / 1e9), Outcome: "answered", EndedBy: "caller", StatusCode: whole(200), Legs: 1, Streams: 2, File: "trunk.pcap", FirstFrame: whole(1), LastFrame: whole(901)})
+}
+
+// sipTrace is a capture of four answered calls and a busy one.
+func sipTrace() *table.Dataset {
+	d := &table.Dataset{
+		Experiments: []table.Experiment{{Experiment: "sip", Kind: "capture", KindBy: "inferred", StartedAt: t0, EndedAt: t0 + 60e9, ProgramVersion: "1.0.0", AnalysisVersion: 1, Options: "{}"}},
+		Inputs:      []decode.Input{{Experiment: "sip", File: "trunk.pcap", Kind: "capture", SHA256: strings.Repeat("ab", 32), Bytes: 190644, Records: 905, Used: 900, Refused: 5, Problem: "ends inside a packet at byte 190600: wanted 60 bytes, found 44; 905 packets were read"}},
+		Captures:    []decode.Capture{{Experiment: "sip", File: "trunk.pcap", Format: "pcap", Compression: "none", LinkTypes: []string{"ETHERNET"}, Interfaces: 1, Packets: 905, Bytes: 180000, FirstAt: t0, LastAt: t0 + 60e9}},
+		Ledger:      []decode.LedgerRow{{Experiment: "sip", Layer: "frame", Reason: "used", Count: 900, Bytes: 179000}, {Experiment: "sip", Layer: "frame", Reason: "no IP packet", Count: 5, Bytes: 1000}, {Experiment: "sip", Layer: "sip", Reason: "used", Count: 31}},
+		Hosts: []sessions.Host{
+			{Experiment: "sip", Address: "192.0.2.10", Roles: []string{"client"}, Ports: []string{"udp/5060", "udp/16384"}, PacketsIn: 450, PacketsOut: 450, BytesIn: 90000, BytesOut: 90000, FirstAt: t0, LastAt: t0 + 60e9},
+			{Experiment: "sip", Address: "198.51.100.20", Names: []string{"sip.example.com"}, NamesBy: []string{"dns"}, Roles: []string{"signaling", "media"}, Ports: []string{"udp/5060"}, PacketsIn: 450, PacketsOut: 450, BytesIn: 90000, BytesOut: 90000}},
+		Flows: []sessions.Flow{
+			{Experiment: "sip", FlowID: 1, Transport: "udp", Src: "192.0.2.10", Dst: "198.51.100.20", Application: "sip", Packets: 31, Bytes: 18000},
+			{Experiment: "sip", FlowID: 2, Transport: "udp", Src: "192.0.2.10", Dst: "198.51.100.20", Application: "rtp", Packets: 869, Bytes: 162000}},
+		Oddities: []sessions.Oddity{{Experiment: "sip", Rule: "media-loss", Severity: "warn", At: t0 + 4e9, Subject: "stream 2", Text: "10 packets in a row were lost (200 ms)", File: "trunk.pcap", Frame: whole(412), WiresharkFilter: "rtp.ssrc == 7"}},
+	}
+	for i, ring := range []int64{1_200e6, 1_000e6, 1_100e6, 1_150e6, 1_300e6} {
+		sipCall(d, fmt.Sprintf("%d-4711@192.0.2.10", i+1), t0+decode.Time(i)*15e9, ring, 8e9)
+	}
+	busy := t0 + 80e9
+	for i, s := range []struct {
+		at    int64
+		kind  string
+		code  int64
+		out   bool
+		again bool
+	}{{0, "INVITE", 0, true, false}, {500e6, "INVITE", 0, true, true}, {1500e6, "INVITE", 0, true, true}, {1510e6, "486 Busy Here", 486, false, false}, {1512e6, "ACK", 0, true, false}} {
+		x := sessions.Signal{Experiment: "sip", CallID: "9-busy", At: busy + decode.Time(s.at), File: "trunk.pcap", Frame: whole(int64(910 + i)), Protocol: "sip", Src: "192.0.2.10", Dst: "198.51.100.20", Kind: s.kind, Label: s.kind, Retransmission: s.again}
+		if !s.out {
+			x.Src, x.Dst = x.Dst, x.Src
+			x.StatusCode = whole(s.code)
+		}
+		d.Signals = append(d.Signals, x)
+	}
+	d.Calls = append(d.Calls, sessions.Call{Experiment: "sip", CallID: "9-busy", Protocols: []string{"sip"}, Direction: "outbound", InitiatedAt: busy, Outcome: "busy", StatusCode: whole(486), Cause: "Busy Here"})
+	return d
+}
+
+// study is both figures: calls of 20 to 400 and messages of 20 to 480 bytes.
+func study() *table.Dataset {
+	d := &table.Dataset{}
+	for i, c := range []struct {
+		n        int64
+		rate     float64
+		half     float64
+		verdict  string
+		simulate bool
+	}{{20, 1.001, 0.005, "meets", false}, {60, 1.0, 0.002, "meets", false}, {100, 1.08, 0.002, "exceeds", true}, {200, 0.93, 0.001, "below", true}, {400, 0.91, 0.001, "below", true}} {
+		name := fmt.Sprintf("calls-n%d", c.n)
+		e := table.Experiment{Experiment: name, Kind: "calls", KindBy: "manifest", X: whole(c.n), GuaranteePerS: some(1), StartedAt: t0 + decode.Time(i)*3600e9, EndedAt: t0 + decode.Time(i)*3600e9 + decode.Time(c.n)*1e9, ProgramVersion: "1.0.0", AnalysisVersion: 1, Options: "{}"}
+		if c.simulate {
+			e.Labels = `{"source":"simulated"}`
+		}
+		d.Experiments = append(d.Experiments, e)
+		d.Rates = append(d.Rates, rates.Rate{Experiment: name, Kind: "calls", Queue: "AC" + strings.Repeat("0", 32), QueueBy: "account", X: whole(c.n), Items: 2, Segments: whole(c.n + 1), Repeats: 1, Clock: "capture", GuaranteePerS: 1, ExpectedPerS: some(1), ObservedPerS: some(c.rate),
+			ObservedLowPerS: some(c.rate - c.half), ObservedHighPerS: some(c.rate + c.half), ObservedSegmentsPerS: some(c.rate), QueuePerS: some(4.2), QueueLowPerS: some(4.1), QueueHighPerS: some(4.3), BusyPct: some(100), FIFOInversions: whole(0), BacklogMax: whole(c.n * 3 / 4), Verdict: c.verdict, Reason: "two observed calls, even service assumed"})
+		if c.n == 400 {
+			for k := int64(0); k <= c.n+1; k++ {
+				a := sessions.Arrival{Experiment: name, Seq: k + 1, Endpoint: "phone", QueuedAt: e.StartedAt + decode.Time(k)*240e6, QueuedBy: "http-post", QueuedErrorMS: some(1)}
+				if k == 0 || k == c.n+1 {
+					a.Endpoint = "browser"
+					a.ArrivedAt = e.StartedAt + decode.Time(float64(k)/c.rate*1e9) + 400e6
+					a.ArrivedBy = "pstream-invite"
+					a.WaitS = some(float64(a.ArrivedAt-a.QueuedAt) / 1e9)
+				}
+				d.Arrivals = append(d.Arrivals, a)
+			}
+		}
+	}
+	for i, m := range []struct {
+		bytes, segments int64
+	}{{20, 1}, {160, 1}, {170, 2}, {306, 2}, {400, 3}, {480, 4}} {
+		name := fmt.Sprintf("gsm7-%d", m.bytes)
+		start := t0 + decode.Time(i+10)*3600e9
+		d.Experiments = append(d.Experiments, table.Experiment{Experiment: name, Kind: "messages", KindBy: "inferred", X: whole(m.bytes), StartedAt: start, EndedAt: start + decode.Time(100*m.segments)*1e9, ProgramVersion: "1.0.0", AnalysisVersion: 1, Options: "{}"})
+		e := 1 / float64(m.segments)
+		T := float64(99 * m.segments)
+		d.Rates = append(d.Rates, rates.Rate{Experiment: name, Kind: "messages", Queue: "+15551230001", QueueBy: "from", X: whole(m.bytes), Items: 100, Segments: whole(100 * m.segments), Repeats: 1, Clock: "provider", GuaranteePerS: 1, ExpectedPerS: some(e), ObservedPerS: some(99 / T), ObservedLowPerS: some(99 / (T + 1)), ObservedHighPerS: some(99 / (T - 1)),
+			ObservedSegmentsPerS: some(1), QueuePerS: some(4), SustainedPerS: some(1), SustainedLowPerS: some(0.97), SustainedHighPerS: some(1.015), Method: "batches", BusyPct: some(100), FIFOInversions: whole(0), BacklogMax: whole(75), WaitP50S: some(40), WaitP95S: some(70), Verdict: "meets", SustainedVerdict: "meets", Reason: "the whole interval is at the promise less 5 % or higher"})
+		for k := int64(0); k < 100; k++ {
+			x := sessions.Message{Experiment: name, SID: fmt.Sprintf("SM%02d%030d", i, k), From: "+15551230001", To: "+15551230002", Status: "delivered", BodyBytes: whole(m.bytes), Encoding: "gsm7", Segments: whole(m.segments), TimeResolutionS: some(1), File: "messages/page.json", Record: whole(k + 1),
+				QueuedAt: start + decode.Time(k/4)*1e9, SentAt: start + decode.Time(k*m.segments+1)*1e9}
+			x.UpdatedAt = x.SentAt + decode.Time(1+k%4)*1e9
+			x.WaitS = some(float64(x.SentAt-x.QueuedAt) / 1e9)
+			d.Messages = append(d.Messages, x)
+		}
+	}
+	d.Inputs = append(d.Inputs, decode.Input{Experiment: "gsm7-20", File: "messages/page.json", Kind: "resources", SHA256: strings.Repeat("cd", 32), Bytes: 51234, Records: 100, Used: 100})
+	d.Ledger = append(d.Ledger, decode.LedgerRow{Experiment: "gsm7-20", Layer: "resource", Reason: "used", Count: 600})
+	return d
+}
+
+const attack = `</script><script>window.pwned=1</script>`
+
+// hostile puts texts that want to be more than text into every text column.
+func hostile() *table.Dataset {
+	d := study()
+	sip := sipTrace()
+	bad := []string{attack, `__f__window.pwned=1__f__`, `"><img src=x onerror=window.pwned=1>`, `' onload='window.pwned=1`, "\u202egnp.exe\u202c", "a\x00b\x1b[31mred\x07", strings.Repeat("long", 2500), `{{.}}`, `<!--`, `</style><style>*{display:none}`, `javascript:window.pwned=1`, "]]>", `\u003cscript\u003e`, `${window.pwned=1}`}
+	n := 0
+	next := func(p *string) { *p = bad[n%len(bad)]; n++ }
+	for i := range d.Experiments {
+		old := d.Experiments[i].Experiment
+		name := bad[i%len(bad)] + fmt.Sprint(i)
+		for j := range d.Rates {
+			if d.Rates[j].Experiment == old {
+				d.Rates[j].Experiment = name
+				next(&d.Rates[j].Queue)
+				next(&d.Rates[j].Reason)
+				next(&d.Rates[j].Method)
+			}
+		}
+		for j := range d.Arrivals {
+			if d.Arrivals[j].Experiment == old {
+				d.Arrivals[j].Experiment = name
+			}
+		}
+		for j := range d.Messages {
+			if d.Messages[j].Experiment == old {
+				d.Messages[j].Experiment = name
+			}
+		}
+		d.Experiments[i].Experiment = name
+		next(&d.Experiments[i].ProgramVersion)
+		next(&d.Experiments[i].Problem)
+	}
+	for i := range sip.Signals {
+		next(&sip.Signals[i].Label)
+		next(&sip.Signals[i].Kind)
+		next(&sip.Signals[i].Detail)
+		next(&sip.Signals[i].File)
+	}
+	for i := range sip.Calls {
+		next(&sip.Calls[i].From)
+		next(&sip.Calls[i].To)
+		next(&sip.Calls[i].Cause)
+		next(&sip.Calls[i].Direction)
+	}
+	for i := range sip.Hosts {
+		sip.Hosts[i].Names = []string{bad[i], bad[i+1]}
+		sip.Hosts[i].Provider = attack
+		sip.Hosts[i].Ports = []string{bad[i+2]}
+	}
+	for i := range sip.Streams {
+		next(&sip.Streams[i].Codec)
+		next(&sip.Streams[i].MOSMethod)
+	}
+	for i := range sip.Flows {
+		next(&sip.Flows[i].Application)
+	}
+	for i := range bad {
+		o := sip.Oddities[0]
+		o.Text, o.Subject, o.Rule, o.WiresharkFilter = bad[i], bad[(i+1)%len(bad)], bad[(i+2)%len(bad)], bad[(i+3)%len(bad)]
+		sip.Oddities = append(sip.Oddities, o)
+		d.Ledger = append(d.Ledger, decode.LedgerRow{Layer: "sip", Reason: bad[i], Count: 1})
+		d.Clocks = append(d.Clocks, sessions.Clock{Host: bad[i], By: "http-date", Samples: 2, OffsetLowMS: some(-3.5), OffsetHighMS: some(4.5)})
+		d.Inputs = append(d.Inputs, decode.Input{File: bad[i], Problem: bad[(i+1)%len(bad)], SHA256: bad[i]})
+	}
+	d.Signals, d.Calls, d.Hosts, d.Streams, d.StreamIntervals, d.Flows, d.Oddities, d.Captures = sip.Signals, sip.Calls, sip.Hosts, sip.Streams, sip.StreamIntervals, sip.Flows, sip.Oddities, sip.Captures
+	return d
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, got, 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs; run with -update and read the difference", path)
+		g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+		for i := range min(len(g), len(w)) {
+			if g[i] != w[i] {
+				t.Errorf("line %d\ngot  %s\nwant %s", i+1, g[i], w[i])
+				break
+			}
+		}
+	}
+}
+
+func TestPageGolden(t *testing.T) {
+	for name, d := range map[string]*table.Dataset{"sip": sipTrace(), "study": study()} {
+		p := Build(d, Options{Reproduce: "twtrace analyze " + name})
+		for i := range p.RunFigures { // curves are tested as figures, not as a thousand numbers
+			for j := range p.RunFigures[i].Plots {
+				for k := range p.RunFigures[i].Plots[j].Panels {
+					for m := range p.RunFigures[i].Plots[j].Panels[k].Series {
+						s := &p.RunFigures[i].Plots[j].Panels[k].Series[m]
+						if len(s.Points) > 4 {
+							s.Points = []Point{s.Points[0], s.Points[len(s.Points)/2], s.Points[len(s.Points)-1]}
+						}
+					}
+				}
+			}
+		}
+		b, err := json.MarshalIndent(p, "", " ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(b, []byte(": null")) {
+			t.Errorf("%s: a slice of the page is nil", name)
+		}
+		golden(t, "page-"+name+".json", append(b, '\n'))
+	}
+}
+
+func TestFlowGolden(t *testing.T) {
+	d := sipTrace()
+	for _, c := range []struct {
+		file string
+		o    FlowOptions
+	}{
+		{"flow-call.txt", FlowOptions{CallID: "1-4711@192.0.2.10"}},
+		{"flow-busy.txt", FlowOptions{CallID: "9-busy", Width: 80}},
+		{"flow-scenario.txt", FlowOptions{By: "scenario"}},
+		{"flow-call.svg", FlowOptions{CallID: "1-4711@192.0.2.10", Format: "svg"}},
+		{"flow-scenario.svg", FlowOptions{By: "scenario", Format: "svg"}},
+		{"flow-busy.mmd", FlowOptions{CallID: "9-busy", Format: "mermaid"}},
+	} {
+		var b bytes.Buffer
+		if err := Flow(&b, d, c.o); err != nil {
+			t.Fatal(err)
+		}
+		golden(t, c.file, b.Bytes())
+	}
+}
+
+// What the drawing of a call must say, whatever it looks like.
+func TestLadderFacts(t *testing.T) {
+	d := sipTrace()
+	l := newFlows(d, clock{}).build(&d.Calls[0], "x", true)
+	var kinds []string
+	for _, r := range l.Rows {
+		kinds = append(kinds, r.Kind+":"+r.Label)
+	}
+	want := []string{"message:INVITE, SDP offer", "message:100", "message:180", "fold:1.20\u00a0s without signaling", "message:200 OK, SDP answer", "message:ACK",
+		"media:PCMU both ways, 7.99\u00a0s", "message:BYE", "message:200"}
+	if strings.Join(kinds, "\n") != strings.Join(want, "\n") {
+		t.Errorf("rows\n%s\nwant\n%s", strings.Join(kinds, "\n"), strings.Join(want, "\n"))
+	}
+	if len(l.Media) != 2 || l.Media[0].Lane == l.Media[1].Lane {
+		t.Errorf("media bars %+v, wanted one beside each lane", l.Media)
+	}
+	if len(l.Media[1].Holes) != 1 {
+		t.Errorf("holes %v, wanted the one second that lost packets", l.Media[1].Holes)
+	}
+	if got := l.Rows[0].Detail.Filter; got != "frame.number == 1" {
+		t.Errorf("filter %q", got)
+	}
+	busy := newFlows(d, clock{}).build(&d.Calls[5], "x", true)
+	var again []string
+	for _, r := range busy.Rows {
+		if r.Again != "" {
+			again = append(again, r.Again)
+		}
+		if r.Failed != (r.Label == "486 Busy Here") {
+			t.Errorf("rung %q failed=%v", r.Label, r.Failed)
+		}
+	}
+	if strings.Join(again, "; ") != "again, 2nd of 3; again, 3rd of 3" {
+		t.Errorf("retransmissions %q", again)
+	}
+}
+
+func TestTypicalIsMedoid(t *testing.T) {
+	d := sipTrace()
+	s := newFlows(d, clock{}).scenarios()
+	if len(s) != 2 || s[0].Title != "Outgoing call, answered (SIP)" || s[1].Title != "Outgoing call, busy (SIP)" {
+		t.Fatalf("scenarios %d", len(s))
+	}
+	// Rings of 1200, 1000, 1100, 1150 and 1300 ms: the median is 1150, of call 4.
+	if s[0].Typical.CallID != "4-4711@192.0.2.10" {
+		t.Errorf("typical call %s", s[0].Typical.CallID)
+	}
+	for _, r := range s[0].Typical.Rows {
+		if r.Label == "200 OK, SDP answer" {
+			if sp := r.Spread; sp.N != 5 || sp.Median != 1150e6 || sp.Low != 1100e6 || sp.High != 1200e6 {
+				t.Errorf("spread %+v", sp)
+			}
+		}
+	}
+}
+
+// The page is well-formed where a browser is lenient: each drawing is XML.
+func TestDrawingsAreXML(t *testing.T) {
+	for name, d := range map[string]*table.Dataset{"sip": sipTrace(), "study": study(), "hostile": hostile()} {
+		var b bytes.Buffer
+		if err := Write(&b, d, Options{}); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, s := range regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(b.String(), -1) {
+			dec := xml.NewDecoder(strings.NewReader(s))
+			for {
+				if _, err := dec.Token(); err == io.EOF {
+					break
+				} else if err != nil {
+					t.Fatalf("%s: %v in %.300s", name, err, s)
+				}
+			}
+			n++
+		}
+		if n < 5 {
+			t.Errorf("%s: %d drawings", name, n)
+		}
+	}
+}
+
+func TestHostileTextStaysText(t *testing.T) {
+	var b bytes.Buffer
+	if err := Write(&b, hostile(), Options{Title: attack, Reproduce: attack}); err != nil {
+		t.Fatal(err)
+	}
+	s := b.String()
+	if n := strings.Count(s, "<script"); n != strings.Count(s, `class="opt"`)+2 {
+		t.Errorf("%d script elements", n)
+	}
+	for _, bad := range []string{"<img", " onerror=", " onload=", " style=", `href="javascript`, "\u202e", "\x1b", "\x00"} {
+		// ECharts' own text is not the page's.
+		page := s
+		if i := strings.Index(s, "Licensed to the Apache"); i >= 0 {
+			j := strings.Index(s[i:], "</script>")
+			page = s[:i] + s[i+j:]
+		}
+		if bad == " onerror=" || bad == " onload=" {
+			page = regexp.MustCompile(`<[^>]*>`).FindString(page)
+		}
+		if strings.Contains(page, bad) {
+			i := strings.Index(page, bad)
+			t.Errorf("the page has %q: %.200q", bad, page[max(0, i-80):])
+		}
+	}
+	for _, empty := range []string{">null<", ">NaN<", "NaN", "Infinity", "%!", "ZgotmplZ"} {
+		if i := strings.Index(s[:strings.Index(s, "Licensed to the Apache")], empty); i >= 0 {
+			t.Errorf("the page says %s: %.120q", empty, s[max(0, i-60):i+60])
+		}
+	}
+	for _, format := range []string{"text", "svg", "mermaid"} {
+		for _, by := range []string{"", "scenario"} {
+			b.Reset()
+			if err := Flow(&b, hostile(), FlowOptions{Format: format, By: by, Width: 80}); err != nil {
+				t.Fatal(err)
+			}
+			for i, r := range b.String() {
+				if r != '\n' && hidden(r) {
+					t.Fatalf("%s: control character %U at %d", format, r, i)
+				}
+			}
+			if format == "text" {
+				for _, line := range strings.Split(b.String(), "\n") {
+					if n := len([]rune(line)); n > 80 {
+						t.Errorf("line of %d columns: %s", n, line)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestSameBytes(t *testing.T) {
+	var a, b bytes.Buffer
+	if err := Write(&a, hostile(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		b.Reset()
+		if err := Write(&b, hostile(), Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(a.Bytes(), b.Bytes()) {
+			t.Fatal("two reports of one dataset differ")
+		}
+	}
+}
+
+// An empty dataset makes a page without empty sections.
+func TestEmpty(t *testing.T) {
+	var b bytes.Buffer
+	if err := Write(&b, &table.Dataset{}, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(b.String(), "<section"); n != 1 {
+		t.Errorf("%d sections, wanted provenance alone", n)
+	}
+	if strings.Contains(b.String(), "<table") {
+		t.Error("an empty table is shown")
+	}
+	if b.Len() > 100_000 {
+		t.Errorf("%d bytes: charts are embedded though there is none", b.Len())
+	}
+}
+
+func TestBannerAndLedger(t *testing.T) {
+	p := Build(sipTrace(), Options{})
+	for _, want := range []string{"not redacted", "2 phone numbers", "2 network addresses"} {
+		if !strings.Contains(p.Banner, want) {
+			t.Errorf("banner %q lacks %q", p.Banner, want)
+		}
+	}
+	if Build(sipTrace(), Options{Redacted: true}).Banner != "" {
+		t.Error("a redacted report has the banner")
+	}
+	if want := "905 frames in, all accounted for: 900 used, 5 not (5 no IP packet)."; !strings.Contains(p.Ledger, want) || p.LedgerBad {
+		t.Errorf("ledger %q", p.Ledger)
+	}
+	d := sipTrace()
+	d.Captures[0].Packets++
+	if p := Build(d, Options{}); !p.LedgerBad {
+		t.Error("an unbalanced ledger is not told")
+	}
+	if len(p.Damaged) != 1 || !strings.Contains(p.Damaged[0].Text, "byte 190600") {
+		t.Errorf("damaged %+v", p.Damaged)
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for _, c := range [][2]string{
+		{count(1234567), "1\u2009234\u2009567"}, {count(-1234), "\u22121\u2009234"}, {fixed(-0.001, 2), "0.00"}, {fixed(-1.5, 1), "\u22121.5"},
+		{sig(669.7, 3), "670"}, {sig(4.665, 3), "4.67"}, {sig(0.000123, 2), "0.00012"}, {fixed(nan(), 2), ""},
+		{span(371e6), "371\u00a0ms"}, {span(45.5e6), "46\u00a0ms"}, {span(1.6e6), "1.6\u00a0ms"}, {span(2e9), "2\u00a0s"}, {span(9.96e9), "9.96\u00a0s"}, {span(87.4e9), "87.4\u00a0s"}, {span(219.6e9), "3\u00a0min 40\u00a0s"},
+		{since(-732.7e6), "\u2212732.7\u00a0ms"}, {since(10.4191e9), "+10.4191\u00a0s"},
+		{interval(some(0.92), some(0.94), rateDecimals(some(0.92), some(0.94))), "[0.92, 0.94]"}, {interval(some(0.999), some(1.001), rateDecimals(some(0.999), some(1.001))), "[0.999, 1.001]"},
+		{show("a\u202eb\x1bc", 99), `a\u{202e}b\u{1b}c`}, {show("abcdef", 3), "abc…"}, {show("\xff", 9), "\ufffd"},
+		{clock{}.full(t0), "2023-11-14T22:13:20Z"}, {clock{}.full(t0 + 5e8), "2023-11-14T22:13:20.500000Z"}, {clock{}.full(0), ""},
+	} {
+		if c[0] != c[1] {
+			t.Errorf("got %q, want %q", c[0], c[1])
+		}
+	}
+}
+
+func nan() float64 { z := 0.0; return z / z }
+
+// Decimation keeps every extreme.
+func TestThinOut(t *testing.T) {
+	pts := make([]Point, 100_000)
+	for i := range pts {
+		pts[i] = Point{X: float64(i), Y: 1}
+	}
+	pts[33_333].Y, pts[77_777].Y = 9, -9
+	out := thinOut(pts, 100_000)
+	if len(out) > 1700 {
+		t.Errorf("%d points left", len(out))
+	}
+	lo, hi := 0.0, 0.0
+	for i, p := range out {
+		lo, hi = min(lo, p.Y), max(hi, p.Y)
+		if i > 0 && p.X < out[i-1].X {
+			t.Fatal("order lost")
+		}
+	}
+	if lo != -9 || hi != 9 || out[0] != pts[0] || out[len(out)-1] != pts[len(pts)-1] {
+		t.Error("an extreme or an end was lost")
+	}
+}
