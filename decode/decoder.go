@@ -421,8 +421,15 @@ func (d *Decoder) endCapture(s *source) {
 		d.emit()
 	}
 	for _, k := range info.Skipped {
-		d.ledger.In(LayerInput, k.Count)
-		d.ledger.Out(LayerInput, "pcapng block: "+k.Reason, k.Count, k.Bytes)
+		layer := LayerInput
+		if k.Numbered { // Wireshark counts it as a packet, so do the frame numbers here
+			layer = LayerFrame
+			c.Packets += k.Count
+			d.frames += k.Count
+		} else {
+			d.ledger.In(LayerInput, k.Count)
+		}
+		d.ledger.Out(layer, k.Reason, k.Count, k.Bytes)
 	}
 	s.input.Records, s.input.Used = c.Packets, c.Packets
 	s.close()

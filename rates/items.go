@@ -32,6 +32,7 @@ type item struct {
 	class  class
 	failed bool
 	timed  bool // wait is known
+	own    bool // q is of the client's clock: a capture or a queue log
 	far    bool // a call to a phone, not to an endpoint that can be observed
 }
 
@@ -40,6 +41,7 @@ type queue struct {
 	experiment, kind, name, by string
 	items                      []item
 	size                       int  // items to come
+	exact                      bool // the order of items is the queue order, whatever the errors of queue times
 	segmented                  bool // every item's segments are known
 	x                          sessions.Int
 }
@@ -397,9 +399,35 @@ func callQueues(arrivals []sessions.Arrival, calls []sessions.CallResource, opt 
 	}
 	list := g.done()
 	for _, q := range list {
+		q.oneClock()
 		q.x = callsBetween(q.items, opt.CallX)
 	}
 	return list
+}
+
+// oneClock sees to it that the queue times of a queue are of one clock: the
+// client's when all have it, else the provider's when all have that, else the
+// client's alone.
+func (q *queue) oneClock() {
+	own, provider, some := true, true, false
+	for i := range q.items {
+		it := &q.items[i]
+		own = own && it.own
+		some = some || it.own
+		provider = provider && it.p != 0
+	}
+	q.exact = some
+	if own || !some {
+		return
+	}
+	for i := range q.items {
+		it := &q.items[i]
+		if provider {
+			it.q, it.hq = it.p, it.hp
+		} else if !it.own {
+			it.q, it.hq = 0, 0
+		}
+	}
 }
 
 // callItem joins the two rows of a call; either may be missing. Only arrivals
@@ -432,7 +460,7 @@ func callItem(a *sessions.Arrival, c *sessions.CallResource, only string) item {
 		to, kind = cmp.Or(a.To, to), a.Endpoint
 		if q, h := seen(a.QueuedAt, a.QueuedBy, a.QueuedErrorMS, int64(time.Millisecond)); q != 0 {
 			it.q, it.hq = q, h
-			if it.p == 0 && a.QueuedBy == "resource" {
+			if it.own = a.QueuedBy != "resource"; it.p == 0 && !it.own {
 				it.p, it.hp = q, h
 			}
 		}

@@ -107,7 +107,7 @@ func (q *queue) measure(opt Options) Run {
 	}
 	m.count()
 	m.queueRate()
-	s := newSeries(q.items, q.segmented, q.kind == "calls")
+	s := newSeries(q.items, q.segmented, q.exact)
 	if q.observed() >= 2 {
 		m.observedCalls(s)
 	} else {
@@ -147,7 +147,7 @@ func (m *measurement) count() {
 		case it.d != 0 || it.c != 0:
 			r.Items++
 			segs += int64(it.k)
-		default:
+		case m.kind == "messages" || it.class != left: // a call without a time may have left unseen
 			r.NotSent++
 		}
 	}
@@ -248,6 +248,12 @@ func (m *measurement) timed(s *series) {
 	if n < 2 {
 		m.note.few = true
 		m.sus.why = whyFew(n)
+		if n == 0 {
+			m.run.Clock = ""
+			if m.observed() == 1 {
+				m.run.Clock = "capture"
+			}
+		}
 		return
 	}
 	st := m.backlog(s)
@@ -323,7 +329,7 @@ func (m *measurement) observedCalls(s *series) {
 		for i := range own {
 			own[i].d, own[i].hd = own[i].c, own[i].hc
 		}
-		s = newSeries(own, true, true)
+		s = newSeries(own, true, m.exact)
 	}
 	if len(s.at) < 2 {
 		m.sus.why = whyTwo

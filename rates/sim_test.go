@@ -365,6 +365,19 @@ func TestIntervals(t *testing.T) {
 			t.Errorf("%s: refused in %.1f %%", name, o.refused())
 		}
 	}
+	// Median widths, in % of the rate: honest is not enough, they must be narrow.
+	for name, want := range map[string][2]float64{"D": {28.6, 3.27}, "W30": {57, 13.8}, "S10": {58.4, 14}, "M": {18.8, 1.71}, "M+W30": {37.9, 8.74}} {
+		for i, n := range []int{10, 100} {
+			if o := cell(modelOf(name), n, false, false, runs); o.width() > 1.1*want[i] {
+				t.Errorf("%s n=%d: median width %.3g %%, want %.3g", name, n, o.width(), want[i])
+			}
+		}
+	}
+	for _, name := range []string{"B30", "B80"} {
+		if o := cell(modelOf(name), 100, true, false, runs); o.bursts < runs*9/10 || o.burstCovered*100 < o.bursts*97 {
+			t.Errorf("%s: the depth of the bucket is covered in %d of %d", name, o.burstCovered, o.bursts)
+		}
+	}
 	if o := cell(modelOf("U5"), 1000, false, false, 50); o.coverage() > 10 {
 		t.Errorf("items missing from the count do not show: covered in %.1f %%", o.coverage())
 	}

@@ -251,6 +251,13 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	type mean struct{ sum, n float64 }
 	means := map[float64]mean{}
 	anySim, anyReal := false, false
+	// Runs far above the promise would make the axis useless for all others:
+	// they are marked at its upper edge, with their value.
+	top := 2.5 * promise
+	if kind == "messages" {
+		top = 1.6 * promise
+	}
+	beyond := []Note{}
 	for _, r := range rows {
 		x := float64(r.X.V)
 		open := sim[r.Experiment]
@@ -258,18 +265,22 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 		d := max(3, rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS))
 		p := Point{X: x, Y: r.ObservedPerS.V, Lo: known(r.ObservedLowPerS), Hi: known(r.ObservedHighPerS), Open: open, Href: "#" + rowID(r)}
 		p.Tip = show(r.Experiment, 60) + ": " + fixed(p.Y, d) + "/s " + interval(r.ObservedLowPerS, r.ObservedHighPerS, d) + ", " + verdictWord(r.Verdict)
+		if q := known(r.QueuePerS); q != nil && *q > 0 {
+			queue.Points = append(queue.Points, Point{X: x, Y: *q, Open: open, Href: p.Href,
+				Tip: show(r.Experiment, 60) + ": queued " + sig(*q, 3) + "/s"})
+			qlo, qhi = min(qlo, *q), max(qhi, *q)
+		}
+		if p.Y > top {
+			beyond = append(beyond, Note{X: x, Text: "↑" + nbsp + sig(p.Y, 3) + "/s", Anchor: "middle", Role: "observed"})
+			continue
+		}
 		observed.Points = append(observed.Points, p)
 		m := means[x]
 		means[x] = mean{m.sum + p.Y, m.n + 1}
 		for _, v := range []*float64{&p.Y, p.Lo, p.Hi} {
 			if v != nil {
-				lo, hi = min(lo, *v), max(hi, *v)
+				lo, hi = min(lo, *v), max(hi, min(*v, top))
 			}
-		}
-		if q := known(r.QueuePerS); q != nil && *q > 0 {
-			queue.Points = append(queue.Points, Point{X: x, Y: *q, Open: open, Href: p.Href,
-				Tip: show(r.Experiment, 60) + ": queued " + sig(*q, 3) + "/s"})
-			qlo, qhi = min(qlo, *q), max(qhi, *q)
 		}
 		if e := known(r.ExpectedPerS); e != nil {
 			expAt[x] = max(expAt[x], *e)
@@ -284,7 +295,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 				}
 				if v := known(r.SustainedHighPerS); v != nil {
 					w := *v * k
-					sp.Hi, hi = &w, max(hi, w)
+					sp.Hi, hi = &w, max(hi, min(w, top))
 				}
 				sp.Tip = show(r.Experiment, 60) + ": sustained " + fixed(sp.Y, 3) + "/s, 95 % interval"
 				sustained.Points = append(sustained.Points, sp)
@@ -292,6 +303,9 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 		}
 	}
 	for _, x := range xs {
+		if means[x].n == 0 {
+			continue
+		}
 		guide.Points = append(guide.Points, Point{X: x, Y: means[x].sum / means[x].n})
 	}
 
@@ -338,6 +352,9 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	} else {
 		ya = linear(0, hi, 5)
 	}
+	for i := range beyond {
+		beyond[i].Y = ya.Max
+	}
 	p := Plot{ID: id + "-a", Width: 960, X: xa, XName: "Number of calls between the two observed ones"}
 	if kind == "messages" {
 		p.XName = "Message body, bytes"
@@ -356,7 +373,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	if len(sustained.Points) > 0 {
 		series = append(series, sustained)
 	}
-	p.Panels = append(p.Panels, Panel{Title: "Dequeue rate, " + unit + "/s", Height: 240, Y: ya, Bands: bands, Notes: []Note{},
+	p.Panels = append(p.Panels, Panel{Title: "Dequeue rate, " + unit + "/s", Height: 240, Y: ya, Bands: bands, Notes: beyond,
 		Series: append(series, observed)})
 
 	f := &Figure{ID: id, No: no, Plots: []Plot{p}}
@@ -376,6 +393,9 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	}
 	if ya.Min > 0 {
 		f.Caption += " The lower axis starts at " + short(ya.Min, 3) + "."
+	}
+	if n := len(beyond); n > 0 {
+		f.Caption += " " + plural(int64(n), "run lies", "runs lie") + " far above the axis; the arrow says where."
 	}
 	if other > 0 {
 		f.Caption += " " + plural(int64(other), "run", "runs") + " with another promise " + isAre(other) + " in the table only."
@@ -510,10 +530,10 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 	if name == "" {
 		return nil
 	}
-	promise, expected := 0.0, 0.0
+	expected := 0.0
 	for _, r := range d.Rates {
 		if r.Kind == kind && r.Experiment == name && r.ExpectedPerS.Known {
-			promise, expected = r.GuaranteePerS, r.ExpectedPerS.V
+			expected = r.ExpectedPerS.V
 			break
 		}
 	}
@@ -542,6 +562,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 	slices.Sort(q)
 	slices.Sort(dq)
 	slices.Sort(waits)
+	dashed := false // whether the promise is drawn over time
 	sparse := kind == "calls" && unknown > 0 // some calls were not seen to arrive: place by queue order
 	t0 := dq[0]
 	if shared && len(q) > 0 && q[0] < t0 {
@@ -576,7 +597,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		leave.Form, leave.Points = "line", []Point{}
 		for i, it := range items {
 			if it.left {
-				leave.Points = append(leave.Points, Point{X: sec(it.d), Y: float64(i + 1), Tip: one + " " + count(int64(i+1)) + " arrives"})
+				leave.Points = append(leave.Points, Point{X: sec(it.d), Y: float64(i + 1), Open: sim[name], Tip: one + " " + count(int64(i+1)) + " arrives"})
 			}
 		}
 		slices.SortStableFunc(leave.Points, func(a, b Point) int { return cmp.Compare(a.X, b.X) })
@@ -614,17 +635,23 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			}
 			area.Points = thinOut(area.Points, T)
 			panel.Series = append(panel.Series, area)
-			caption = plural(int64(len(q)), one, many) + " were queued within " + span(int64(q[len(q)-1]-q[0])) + "; " +
-				plural(int64(len(dq)), "left", "left") + " within " + span(int64(dq[len(dq)-1]-dq[0])) + ", from " + span(int64(dq[0]-q[0])) + " after the first was queued. At most " + count(int64(most)) + " waited at once, " +
-				span(int64(at*1e9)) + " into the run. The area between the curves is the backlog; a horizontal cut through it is one " + one + "’s wait when they leave in order."
+			caption = plural(int64(len(q)), one, many) + " were queued " + within(q) + "; " + count(int64(len(dq))) + " left " + within(dq)
+			if first := int64(dq[0] - q[0]); first > 0 {
+				caption += ", the first " + span(first) + " after it was queued"
+			}
+			caption += ". At most " + count(int64(most)) + " waited at the same time"
+			if at > 0 {
+				caption += ", " + span(int64(at*1e9)) + " into the run"
+			}
+			caption += ". The area between the curves is the backlog; a horizontal cut through it is one " + one + "’s wait when they leave in order."
 		} else {
-			caption = plural(int64(len(q)), one, many) + " were queued within " + span(int64(q[len(q)-1]-q[0])) + ". Of " + plural(int64(unknown), one, many) +
+			caption = plural(int64(len(q)), one, many) + " were queued " + within(q) + ". Of " + plural(int64(unknown), one, many) +
 				" no arrival was seen; the " + count(int64(len(dq))) + " that were seen stand at their place in the queue, and the line between them assumes that calls leave in order."
 		}
 		panel.Series = append(panel.Series, qs)
 	} else {
 		p.XName = "Time since the first " + one + " left"
-		caption = plural(int64(len(dq)), one, many) + " left within " + span(int64(dq[len(dq)-1]-dq[0])) + ". When they were queued is not known on the same clock and not drawn."
+		caption = plural(int64(len(dq)), one, many) + " left " + within(dq) + ". When they were queued is not known on the same clock and not drawn."
 	}
 	if expected > 0 {
 		first := leave.Points[0]
@@ -657,6 +684,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		pn := Panel{Title: "Rate in a sliding window, " + many + "/s", Height: 150, Bands: []Band{}, Notes: []Note{}, Series: []Series{}}
 		if expected > 0 {
 			pn.Bands = append(pn.Bands, Band{0, w.X.Max, expected * (1 - tol), expected * (1 + tol)})
+			dashed = true
 			pn.Series = append(pn.Series, Series{Name: "expected", Role: "expected", Form: "line", Points: []Point{{X: 0, Y: expected}, {X: w.X.Max, Y: expected}}})
 		}
 		hi, lo := expected*1.2, expected*0.8
@@ -687,6 +715,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			said = append(said, "in "+string(rune('a'+gl-1))+", "+t)
 		} else {
 			gl--
+			dashed = false
 		}
 	}
 	if len(waits) >= 20 {
@@ -776,10 +805,19 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		g.Plots[0].Width = 960
 	}
 	g.Caption = "The same run over time. " + capital(joinSemi(said)) + "."
-	if promise > 0 && expected > 0 {
+	if dashed {
 		g.Caption += " Dashed is the promise."
 	}
 	return append(figs, g)
+}
+
+// within says how long sorted times took.
+func within(ts []decode.Time) string {
+	d := int64(ts[len(ts)-1] - ts[0])
+	if d == 0 {
+		return "at the same instant"
+	}
+	return "within " + span(d)
 }
 
 func joinSemi(s []string) string {
@@ -1150,6 +1188,8 @@ type liveText struct {
 	Text  string  `json:"text"`
 	Color string  `json:"color"`
 	Right bool    `json:"right"` // stands right of the axes and moves with them
+	At    float64 `json:"at"`    // of a note: its share of the x axis
+	Note  bool    `json:"note"`
 }
 
 func (p Plot) live() (*live, error) {
@@ -1161,10 +1201,13 @@ func (p Plot) live() (*live, error) {
 	l := &live{Option: o, Width: p.Width, Height: h, XTicks: p.X.Ticks, YTicks: [][]Tick{}, Texts: []liveText{}}
 	for i, pn := range p.Panels {
 		l.YTicks = append(l.YTicks, pn.Y.Ticks)
-		l.Texts = append(l.Texts, liveText{0, bs[i].y - titleUp, pn.Title, "--ink", false})
+		l.Texts = append(l.Texts, liveText{Y: bs[i].y - titleUp, Text: pn.Title, Color: "--ink"})
+		for _, n := range pn.Notes {
+			l.Texts = append(l.Texts, liveText{X: bs[i].x, Y: bs[i].y + bs[i].h*(1-pn.Y.at(n.Y)) - 4, Text: n.Text, Color: roleColor(n.Role), At: p.X.at(n.X), Note: true})
+		}
 		if p.Width >= 900 {
 			for _, e := range p.ends(i, bs[i]) {
-				l.Texts = append(l.Texts, liveText{e.x, e.y, e.text, roleColor(e.role), true})
+				l.Texts = append(l.Texts, liveText{X: e.x, Y: e.y, Text: e.text, Color: roleColor(e.role), Right: true})
 			}
 		}
 	}

@@ -151,6 +151,9 @@ func Build(d *table.Dataset, o Options) *Page {
 	b.damage(p)
 	no := 2
 	for _, kind := range []string{"calls", "messages"} {
+		if !b.measured(kind) {
+			continue
+		}
 		if f := rateFigure(kind, d.Rates, b.sim, b.tol); f != nil {
 			p.Figures = append(p.Figures, *f)
 		}
@@ -159,6 +162,9 @@ func Build(d *table.Dataset, o Options) *Page {
 		}
 	}
 	for _, kind := range []string{"calls", "messages"} {
+		if !b.measured(kind) {
+			continue
+		}
 		p.RunFigures = append(p.RunFigures, runFigures(d, kind, b.sim, b.tol, &no)...)
 	}
 	fl := newFlows(d, b.clock)
@@ -194,7 +200,7 @@ func Build(d *table.Dataset, o Options) *Page {
 	add("media", "Media quality", p.Streams != nil || p.Media != nil)
 	add("odd", "Oddities", len(p.Oddities) > 0)
 	add("prov", "Provenance", true)
-	if len(p.Groups) == 0 && len(p.Sections) > 0 && p.Sections[0].ID == "verdict" {
+	if !b.measured("calls") && !b.measured("messages") && p.Sections[0].ID == "verdict" {
 		p.Sections[0].Title = "What was found"
 	}
 	return p
@@ -206,6 +212,12 @@ type builder struct {
 	clock clock
 	sim   map[string]bool
 	tol   float64
+}
+
+// measured tells whether any run of a kind has a rate. A capture of a few calls
+// has rows of rates too, that only say why there is none.
+func (b *builder) measured(kind string) bool {
+	return slices.ContainsFunc(b.d.Rates, func(r rates.Rate) bool { return r.Kind == kind && known(r.ObservedPerS) != nil })
 }
 
 // simulated are the experiments whose labels say {"source":"simulated"}.
@@ -272,10 +284,7 @@ func (b *builder) head(p *Page) {
 		}
 		p.Kicker += b.clock.day(first)
 	}
-	kinds := map[string]bool{}
-	for _, r := range d.Rates {
-		kinds[r.Kind] = true
-	}
+	kinds := map[string]bool{"calls": b.measured("calls"), "messages": b.measured("messages")}
 	switch {
 	case b.o.Title != "":
 		p.Title = show(b.o.Title, 200)
@@ -472,13 +481,22 @@ func (b *builder) verdicts(p *Page) {
 			}
 			p.Groups = append(p.Groups, VerdictTable{Head: head, Rows: []VerdictRow{}})
 		}
-		row := b.verdictRow(k, groups[k])
 		t := &p.Groups[len(p.Groups)-1]
-		t.Rows = append(t.Rows, row)
+		row := b.verdictRow(k, groups[k])
 		if tally[k.kind] == nil {
 			tally[k.kind] = map[string]int{}
 		}
 		tally[k.kind][row.Class]++
+		whole := slices.ContainsFunc(groups[k], func(r rates.Rate) bool { return r.Repeats > 1 })
+		if n := len(groups[k]); n == 1 || n > 3 || whole {
+			t.Rows = append(t.Rows, row)
+			continue
+		}
+		for _, r := range groups[k] { // two or three runs stand side by side
+			row := b.verdictRow(k, []rates.Rate{r})
+			row.Why = show(cmp.Or(r.Experiment, r.Queue), 40)
+			t.Rows = append(t.Rows, row)
+		}
 	}
 	for i := range p.Groups {
 		p.Groups[i].share()
@@ -487,7 +505,10 @@ func (b *builder) verdicts(p *Page) {
 		p.Lead = b.captureLead()
 		return
 	}
-	p.Lead = b.lead(tally)
+	if p.Lead = b.lead(tally); !b.measured("calls") && !b.measured("messages") {
+		p.Lead = b.captureLead()
+		return
+	}
 	pct := short(100*b.tol, 3) + nbsp + "%"
 	p.Rule = "Brackets hold the certain interval of the rate in that run: no rate outside it fits the recorded times. A rate exceeds when its whole interval lies above the expected rate + " + pct +
 		", falls below when all of it lies under " + minus + nbsp + pct + ", and meets when the lower end is at " + minus + nbsp + pct + " or higher; otherwise it is undetermined. The grey band is ±" + nbsp + pct +
@@ -617,7 +638,11 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 			}
 			row.Lines = append(row.Lines, "Of the runs, "+listText(order)+".")
 		}
-		row.Lines = append(row.Lines, reasons(rs)...)
+		if why := reasons(rs); len(why) <= 2 {
+			row.Lines = append(row.Lines, why...)
+		} else {
+			row.Lines = append(row.Lines, "Each run’s reason stands in table rates.")
+		}
 		return b.noRate(row, k)
 	}
 	r := whole
@@ -638,20 +663,30 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 			row.Scope = "in these runs"
 		}
 	}
+	// The reason has two halves: of this run, and of the sustained rate.
+	here, there, _ := strings.Cut(r.Reason, "Sustained: ")
+	here, there = strings.TrimSpace(here), strings.TrimSpace(there)
+	r.Reason = here
+	row.Lines = append(row.Lines, reasons([]rates.Rate{r})...)
 	if s := known(r.SustainedPerS); s != nil {
 		sd := rateDecimals(r.SustainedLowPerS, r.SustainedHighPerS)
 		unit := "/s"
 		if k.kind == "messages" {
 			unit = " segments/s"
 		}
-		row.Lines = append(row.Lines, "Sustained: "+fixed(*s, sd)+unit+" "+interval(r.SustainedLowPerS, r.SustainedHighPerS, sd)+", 95"+nbsp+"%, of the provider: "+verdictWord(r.SustainedVerdict)+methodText(r.Method)+".")
+		line := "Sustained: " + fixed(*s, sd) + unit + " " + interval(r.SustainedLowPerS, r.SustainedHighPerS, sd) + ", 95" + nbsp + "%" + methodText(r.Method) + "; of the provider: " + verdictWord(r.SustainedVerdict)
+		if there != "" {
+			line += " (" + strings.TrimSuffix(show(there, 300), ".") + ")"
+		}
+		row.Lines = append(row.Lines, line+".")
 		g := decode.Some(r.GuaranteePerS)
 		row.Sus, row.SusLow, row.SusHigh = ratio(r.SustainedPerS, g), ratio(r.SustainedLowPerS, g), ratio(r.SustainedHighPerS, g)
+	} else if there != "" {
+		row.Lines = append(row.Lines, "Sustained: "+show(there, 300))
 	}
 	if bi := known(r.BurstItems); bi != nil && *bi > 0 {
 		row.Lines = append(row.Lines, "First a burst of "+sig(*bi, 3)+" "+k.kind+" "+interval(r.BurstLowItems, r.BurstHighItems, 1)+", then the sustained rate.")
 	}
-	row.Lines = append(row.Lines, reasons([]rates.Rate{r})...)
 	return b.noRate(row, k)
 }
 
@@ -916,9 +951,9 @@ func (b *builder) runs(kind string) *Table {
 		return cmp.Or(cmp.Compare(x.GuaranteePerS, y.GuaranteePerS), cmp.Compare(x.X.V, y.X.V), cmp.Compare(x.Experiment, y.Experiment), cmp.Compare(x.Queue, y.Queue))
 	})
 	const unit = "/s"
-	t := &Table{ID: "runs-" + kind, Title: "Runs, " + kind, Label: "Runs of " + kind, Rows: []Row{}, Cols: []Col{{Name: "Run"}, {Name: "Calls", Num: true}}}
+	t := &Table{ID: "runs-" + kind, Title: "Runs, " + kind, Label: "Runs of " + kind, Rows: []Row{}, Cols: []Col{{Name: "Run"}, {Name: "Verdict"}, {Name: "Calls", Num: true}}}
 	if kind == "messages" {
-		t.Cols[1] = Col{"Body", "bytes", true}
+		t.Cols[2] = Col{"Body", "bytes", true}
 	}
 	has := struct{ queue, sus, fifo, wait, queues bool }{}
 	for _, r := range rs {
@@ -942,7 +977,6 @@ func (b *builder) runs(kind string) *Table {
 	if has.fifo {
 		t.Cols = append(t.Cols, Col{Name: "Inversions", Num: true})
 	}
-	t.Cols = append(t.Cols, Col{Name: "Verdict"})
 	anySim := len(b.sim) > 0
 	if anySim {
 		t.Cols = append(t.Cols, Col{Name: "Source"})
@@ -952,12 +986,13 @@ func (b *builder) runs(kind string) *Table {
 			t.More = count(int64(len(rs)-maxRows)) + " more in table rates."
 			break
 		}
-		d := max(3, rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS))
+		d := tableDecimals(r)
 		name := show(cmp.Or(r.Experiment, "this run"), 50)
 		if has.queues {
 			name += ", " + show(r.Queue, 24)
 		}
-		cells := []Cell{{Text: name, Class: unbroken(name)}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
+		v := verdictWord(r.Verdict)
+		cells := []Cell{{Text: name, Class: unbroken(name)}, {Text: v, Class: verdictClass(v)}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
 		if has.queue {
 			cells = append(cells, Cell{Text: optSig(r.QueuePerS, 3)})
 		}
@@ -982,18 +1017,24 @@ func (b *builder) runs(kind string) *Table {
 		if has.fifo {
 			cells = append(cells, Cell{Text: optCount(r.FIFOInversions)})
 		}
-		v := verdictWord(r.Verdict)
-		cells = append(cells, Cell{Text: v, Class: verdictClass(v)})
 		if anySim {
 			if b.sim[r.Experiment] {
 				cells = append(cells, Cell{Tag: "simulated"})
 			} else {
-				cells = append(cells, Cell{Text: "measured"})
+				cells = append(cells, Cell{Text: "measured", Class: "nw"})
 			}
 		}
 		t.Rows = append(t.Rows, Row{ID: rowID(r), Cells: cells})
 	}
 	return t
+}
+
+// tableDecimals is one digit more than a sentence has, where it says something.
+func tableDecimals(r rates.Rate) int {
+	if lo, hi := r.ObservedLowPerS, r.ObservedHighPerS; lo.Known && hi.Known && hi.V-lo.V < 0.1 {
+		return 3
+	}
+	return 2
 }
 
 // unbroken keeps a short name on one line.
@@ -1307,7 +1348,7 @@ func (b *builder) provenance(p *Page) {
 				t.More = count(int64(len(d.Experiments)-maxRows)) + " more in table experiments."
 				break
 			}
-			src := Cell{Text: "measured"}
+			src := Cell{Text: "measured", Class: "nw"}
 			if b.sim[e.Experiment] {
 				src = Cell{Tag: "simulated"}
 			}

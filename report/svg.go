@@ -192,7 +192,7 @@ func (p Plot) svg(width float64, class, label string) string {
 		}
 		drawEnds(s, p.ends(i, b), b, width)
 		for _, n := range pn.Notes {
-			s.text("s "+anchorClass(n.Anchor)+" "+textClass(n.Role), X(n.X), Y(n.Y), n.Text)
+			s.text("s "+anchorClass(n.Anchor)+" "+textClass(n.Role), X(n.X), Y(n.Y)-4, n.Text)
 		}
 		if i == len(p.Panels)-1 {
 			s.line("ax", b.x, b.y+b.h, b.x+b.w, b.y+b.h)

@@ -395,9 +395,13 @@ func (b *Builder) mediaEnd(a netip.AddrPort) *mediaEnd {
 	return e
 }
 
-// isStream tells a real stream from UDP payloads that only look like RTP.
-func (s *stream) isStream() bool {
+// isStream tells a real stream from UDP payloads that only look like RTP: SDP
+// gave one of its ends, or its numbers go on as a stream's do.
+func (b *Builder) isStream(s *stream) bool {
 	if len(s.dst.bindings) > 0 {
+		return true
+	}
+	if src := b.ends[s.flow.End(s.dir)]; src != nil && len(src.bindings) > 0 {
 		return true
 	}
 	if s.packets < probation {
@@ -414,7 +418,7 @@ func (b *Builder) allStreams() []*stream {
 		for dir := 0; dir < 2; dir++ {
 			for _, s := range b.streams[i].all[dir] {
 				n := s.packets + s.duplicates
-				if s.isStream() || b.boundByRTCP(s) {
+				if b.isStream(s) || b.boundByRTCP(s) {
 					b.ledger.Out(decode.LayerRTP, decode.ReasonUsed, n, s.bytes)
 					out = append(out, s)
 				} else {

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -71,7 +72,7 @@ func (w *walker) plain(name, rel string, size int64) *File {
 func (w *walker) folder(dir, rel string) error {
 	entries, err := fs.ReadDir(w.fsys, dir)
 	if err != nil {
-		w.refused(cmpOr(rel, path.Base(dir)), err)
+		w.refused(cmp.Or(rel, path.Base(dir)), err)
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") {
@@ -101,13 +102,6 @@ func (w *walker) folder(dir, rel string) error {
 		}
 	}
 	return nil
-}
-
-func cmpOr(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // archive is what archiveKind found.
@@ -189,7 +183,7 @@ func (l *listing) add(name string, size int64) (*member, bool) {
 		return nil, false
 	}
 	if err := memberName(name); err != nil {
-		l.w.refused(path.Join(cmpOr(l.prefix, l.archive), fmt.Sprintf("member %d", l.count)), err)
+		l.w.refused(path.Join(cmp.Or(l.prefix, l.archive), fmt.Sprintf("member %d", l.count)), err)
 		return nil, true
 	}
 	name = path.Clean(name)
@@ -292,7 +286,7 @@ func (l *listing) tar(f *File) {
 			if memberName(h.Name) == nil {
 				name = path.Clean(h.Name)
 			}
-			l.w.refused(path.Join(cmpOr(l.prefix, l.archive), name), fmt.Errorf("link, device or other special member (type %q)", h.Typeflag))
+			l.w.refused(path.Join(cmp.Or(l.prefix, l.archive), name), fmt.Errorf("link, device or other special member (type %q)", h.Typeflag))
 			continue
 		}
 		m, ok := l.add(h.Name, h.Size)

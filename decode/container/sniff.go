@@ -326,8 +326,9 @@ func Describe(head []byte) string {
 	}
 	text := bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
 	lower := bytes.ToLower(text[:min(len(text), 256)])
+	line, _, _ := bytes.Cut(text, []byte{'\n'})
 	switch {
-	case bytes.IndexByte(head, 0) < 0 && len(text) == 0:
+	case len(text) == 0:
 		return "a file of white space"
 	case bytes.HasPrefix(lower, []byte("<!doctype html")), bytes.HasPrefix(lower, []byte("<html")):
 		return "an HTML page"
@@ -341,16 +342,10 @@ func Describe(head []byte) string {
 		return "JSON without resources"
 	case text[0] == '<':
 		return "XML or HTML without resources"
-	case len(table1(text)) > 2:
+	case bytes.Count(line, []byte{','}) >= 2:
 		return "a table without the columns of resources or of a queue log"
 	}
 	return "text of no known kind"
-}
-
-// table1 splits a first line at commas.
-func table1(text []byte) [][]byte {
-	line, _, _ := bytes.Cut(text, []byte{'\n'})
-	return bytes.Split(line, []byte{','})
 }
 
 // erf recognises an extensible record format header, which has no magic:

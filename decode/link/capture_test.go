@@ -222,3 +222,71 @@ func compare(t *testing.T, name string) {
 		t.Errorf("%d of %d frames differ", bad, len(frames))
 	}
 }
+
+// TestCaptures holds tshark 4.0.17's counts of frames whose innermost
+// transport is UDP or TCP; fragments count at the frame that completes them,
+// and what ICMP errors quote does not count.
+func TestCaptures(t *testing.T) {
+	for _, c := range []struct {
+		name          string
+		udp, tcp, all int
+	}{
+		{"lab/s1-webrtc/offload/capture.pcapng", 479, 294, 782},
+		{"lab/s1-webrtc/ws-fragmented/capture-any.pcap", 481, 771, 1264},
+		{"lab/s1-webrtc/imp-jitter/capture-server.pcap", 2107, 825, 2947},
+		{"lab/s2-sip/tcp/capture.pcapng", 1598, 53, 1651},
+		{"lab/s2-sip/tcp-big/capture.pcapng", 198, 34, 232},
+		{"captures/files/ajbanjara+Wireshark/T38.pcap", 18, 0, 18},
+		{"captures/files/OISF+suricata-verify/hdlc-http_1tx.pcap", 0, 17, 17},
+		{"captures/files/AlexeyVasilev+PcapFlowLab/28_gtpu_linux_sll2_inner_ipv6_tcp.pcap", 0, 1, 1},
+		{"captures/files/OISF+suricata-verify/frag-eth-vlan-ipv6-tcp.pcap", 0, 1, 3},
+		{"captures/files/OISF+suricata-verify/frag-ip-tcp-syn.pcap", 0, 1, 3},
+		{"captures/files/SIDN+entrada2/sidnlabs-test-ip-1-dns-response-2-ip-fragments.pcap", 1, 0, 2},
+		{"captures/files/SIDN+entrada2/sidnlabs-test-multiple-dns-msg-over-tcp.pcap", 0, 15, 15},
+		{"captures/files/arkime+arkime/80211http.pcap", 0, 26, 26},
+		{"captures/files/arkime+arkime/gtp-iphone.pcap", 40, 58, 106},
+		{"captures/files/arkime+arkime/nflog.pcap", 0, 10, 10},
+		{"captures/files/arkime+arkime/socks5-http-302-frag.pcap", 0, 14, 72},
+		{"captures/files/brimdata+brimcap/loopback.pcap", 0, 86, 86},
+		{"captures/files/kaitoy+pcap4j/IpV6ExtFragmentPacketTest.pcap", 1, 0, 2},
+		{"captures/files/seladb+PcapPlusPlus/IPv4Frag.pcap", 1, 0, 3},
+		{"captures/files/seladb+PcapPlusPlus/null_loopback.pcap", 2, 1, 3},
+		{"captures/files/seladb+PcapPlusPlus/sll2.pcap", 0, 3, 3},
+		{"captures/files/seladb+PcapPlusPlus/ipv6_opt_fragments.pcap", 1, 0, 4},
+		{"captures/files/seladb+PcapPlusPlus/frag_with_padding.pcap", 1, 0, 8},
+		{"captures/files/seladb+PcapPlusPlus/ipfragutil_bpf_filter.pcap", 0, 5, 10},
+		{"captures/files/sipcapture+heplify/ipip0.pcap", 8, 0, 8},
+		{"captures/files/snort3+snort3_demo/dns-udp.pcap", 2, 0, 13},
+		{"captures/files/syncsynchalt+illustrated-tls12/captures_capture.pcap", 0, 22, 22},
+		{"captures/files/the-tcpdump-group+libpcap/geneve.pcap", 0, 8, 10},
+		{"captures/files/the-tcpdump-group+tcpdump/lspping-fec-ldp.pcap", 10, 3, 13},
+		{"captures/files/zeek+zeek/erspan.pcap", 48, 106, 287},
+		{"captures/files/zeek+zeek/ipv6-fragmented-dns.pcap", 5, 0, 8},
+		{"captures/files/zeek+zeek/ipv6-http-atomic-frag.pcap", 0, 36, 38},
+		{"captures/files/zeek+zeek/gtp1_gn_normal_incl_fragmentation.pcap", 0, 68, 108},
+		{"captures/files/zeek+zeek/gtp_ext_header.pcap", 0, 1, 2},
+		{"captures/files/zeek+zeek/wlanmon.pcap", 3, 0, 3},
+		{"captures/files/zeek+zeek/radiotap.pcap", 3, 0, 3},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			frames := readCapture(t, c.name)
+			d := NewDecoder()
+			var p Packet
+			udp, tcp := 0, 0
+			for _, f := range frames {
+				if d.Decode(f.link, f.data, f.origLen, f.timeNs, &p) != Used {
+					continue
+				}
+				switch p.Proto {
+				case ProtoUDP:
+					udp++
+				case ProtoTCP:
+					tcp++
+				}
+			}
+			if udp != c.udp || tcp != c.tcp || len(frames) != c.all {
+				t.Errorf("udp %d, tcp %d of %d; tshark: %d, %d of %d", udp, tcp, len(frames), c.udp, c.tcp, c.all)
+			}
+		})
+	}
+}

@@ -275,13 +275,14 @@ func tunnel(p *Packet) gopacket.LayerType {
 	if len(b) < 8 {
 		return hNone
 	}
+	on := func(port uint16) bool { return p.DstPort == port || p.SrcPort == port }
 	switch {
-	case p.DstPort == 4789 || p.DstPort == 8472:
+	case on(4789) || on(8472):
 		// Flags 0x08, and all reserved bytes zero (RFC 7348, 5).
 		if be32(b) == 0x08000000 && b[7] == 0 {
 			return hVXLAN
 		}
-	case p.DstPort == 6081:
+	case on(6081):
 		// Version 0, reserved bits zero (RFC 8926, 3.4).
 		if b[0]>>6 == 0 && b[1]&0x3f == 0 && b[7] == 0 {
 			switch be16(b[2:]) {
@@ -289,7 +290,7 @@ func tunnel(p *Packet) gopacket.LayerType {
 				return hGeneve
 			}
 		}
-	case p.DstPort == 2152 || p.SrcPort == 2152:
+	case on(2152):
 		// Version 1, GTP, a user data message of the right length (TS 29.281, 5.1).
 		if b[0]&0xf8 == 0x30 && b[1] == 255 && int(be16(b[2:]))+8 == p.WireLen {
 			return hGTPU

@@ -510,6 +510,8 @@ func (r *Reader) skip(typ, n uint32) error {
 	switch typ {
 	case blockJournal, blockCustom, blockCustomLocal, blockSysdig, blockSysdig2, blockSysdig2Large:
 		r.number++
+		r.count(blockName(typ), int64(n)).Numbered = true
+		return nil
 	}
 	for _, s := range r.skipTypes {
 		if s.typ == typ {
@@ -531,7 +533,7 @@ func (r *Reader) skip(typ, n uint32) error {
 }
 
 // count adds to Info.Skipped, which stays sorted.
-func (r *Reader) count(reason string, n int64) {
+func (r *Reader) count(reason string, n int64) *Skipped {
 	at, found := slices.BinarySearchFunc(r.info.Skipped, reason, func(s Skipped, want string) int {
 		switch {
 		case s.Reason < want:
@@ -544,8 +546,10 @@ func (r *Reader) count(reason string, n int64) {
 	if !found {
 		r.info.Skipped = slices.Insert(r.info.Skipped, at, Skipped{Reason: reason})
 	}
-	r.info.Skipped[at].Count++
-	r.info.Skipped[at].Bytes += n
+	s := &r.info.Skipped[at]
+	s.Count++
+	s.Bytes += n
+	return s
 }
 
 func blockName(typ uint32) string {

@@ -34,6 +34,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"net/netip"
 
 	"github.com/twtrace/twtrace/internal/wire"
@@ -99,6 +100,7 @@ type Comment struct {
 type Skipped struct {
 	Reason       string
 	Count, Bytes int64
+	Numbered     bool // each took a frame number, as in Wireshark's packet list
 }
 
 // Reader reads frames from a capture file.
@@ -151,7 +153,7 @@ func (r *Reader) open() error {
 	}
 	r.header, r.fraction = 16, 1000
 	for _, m := range [...]uint32{0xa1b2c3d4, 0xa1b23c4d, 0xa1b2cd34} {
-		if magic != m && magic != swap32(m) {
+		if magic != m && magic != bits.ReverseBytes32(m) {
 			continue
 		}
 		r.big = magic != m
@@ -301,10 +303,14 @@ func (r *Reader) fill(n int) bool {
 // short is the error for input that ends within something of n bytes at pos.
 func (r *Reader) short(field string, n int) error {
 	have := r.end - r.pos
-	if r.srcErr == nil || r.srcErr == io.EOF {
-		return r.damage(field, "frame %d: file cut off: want %d bytes, have %d", r.number+1, n, have)
+	frame := ""
+	if r.Offset() > 0 {
+		frame = fmt.Sprintf("frame %d: ", r.number+1)
 	}
-	e := r.damage(field, "frame %d: cannot be read: want %d bytes, have %d", r.number+1, n, have)
+	if r.srcErr == nil || r.srcErr == io.EOF {
+		return r.damage(field, "%sfile cut off: want %d bytes, have %d", frame, n, have)
+	}
+	e := r.damage(field, "%scannot be read: want %d bytes, have %d", frame, n, have)
 	return fmt.Errorf("%w: %w", e, r.srcErr)
 }
 
@@ -332,10 +338,6 @@ func (r *Reader) u64(b []byte) uint64 {
 		return binary.BigEndian.Uint64(b)
 	}
 	return binary.LittleEndian.Uint64(b)
-}
-
-func swap32(v uint32) uint32 {
-	return v>>24 | v>>8&0xff00 | v<<8&0xff0000 | v<<24
 }
 
 const foreignHead = 64

@@ -15,7 +15,8 @@
 //
 // Not handled: decryption (NextRecord is where it can start), so from the
 // ChangeCipherSpec of TLS 1.2 and the ServerHello of TLS 1.3 on only lengths
-// are known; SSLv2 hellos; DTLS; certificate validation.
+// are known; ServerHellos of TLS 1.3 drafts before 22; SSLv2 hellos; DTLS;
+// certificate validation.
 //
 // Only one direction of one connection may enter here; pairing the two is the
 // caller's.

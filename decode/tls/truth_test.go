@@ -108,8 +108,9 @@ func TestTruth(t *testing.T) {
 			return err
 		}
 		var truth struct {
-			Path string
-			TLS  struct {
+			Path      string
+			Protocols map[string]int
+			TLS       struct {
 				SNIs    []string
 				Clients []struct {
 					Src, SNI, Version string
@@ -173,10 +174,20 @@ func TestTruth(t *testing.T) {
 				have[key]--
 				n++
 			}
+			// Left out: hellos in QUIC, ServerHellos of drafts of TLS 1.3 with
+			// another form, and a capture with deliberately invalid records.
+			quic := truth.Protocols["quic"] > 0
+			invalid := strings.HasSuffix(truth.Path, "tls_invalid_reads.pcap")
 			for _, c := range truth.TLS.Clients {
+				if quic && (slices.Contains(c.ALPN, "h3") || slices.Contains(c.ALPN, "smb")) {
+					continue
+				}
 				find(fmt.Sprintf("%s %s %s %q %q", c.Src, strings.ToLower(c.SNI), c.Version, c.Supported, c.ALPN))
 			}
 			for _, s := range truth.TLS.Servers {
+				if quic || strings.HasPrefix(s.Version, "0x7f") {
+					continue
+				}
 				version := s.Version
 				if s.Selected != "" {
 					version = s.Selected
@@ -184,9 +195,13 @@ func TestTruth(t *testing.T) {
 				find(fmt.Sprintf("%s %s %s %s", s.Src, version, s.Cipher, strings.Join(s.ALPN, ",")))
 			}
 			for _, s := range truth.TLS.SNIs {
-				if n > 0 && !snis[strings.ToLower(s)] {
-					t.Logf("server name %q not found", s)
+				if n > 0 && !quic && !snis[strings.ToLower(s)] {
+					t.Errorf("server name %q not found", s)
 				}
+			}
+			// Nothing is found in link types and tunnels that are not read here.
+			if n > 0 && miss > 0 && !invalid {
+				t.Errorf("%d hellos not found", miss)
 			}
 			compared, missed = compared+n, missed+miss
 		})

@@ -391,12 +391,15 @@ func FuzzReadDir(f *testing.F) {
 		if err != nil {
 			return
 		}
-		m := memDir{}
-		if err := WriteDir(m.create, d, false); err != nil {
+		if len(d.Hosts) > 1000 {
+			return // a valid file may say so of rows that are all alike
+		}
+		var b bytes.Buffer
+		if err := Write(&b, d, "hosts", FormatParquet, View{}); err != nil {
 			t.Fatal(err)
 		}
-		again, err := ReadDir(m.fs())
-		if err != nil {
+		again := new(Dataset)
+		if err := readParquet(b.Bytes(), again, find("hosts")); err != nil {
 			t.Fatal(err)
 		}
 		if len(again.Hosts) != len(d.Hosts) {

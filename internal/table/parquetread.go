@@ -619,7 +619,7 @@ func (r *fileReader) fromDictionary(b []byte, n int) error {
 		switch {
 		case x >= size:
 			return fmt.Errorf("index %d in a dictionary of %d", x, size)
-		case d.texts != nil && len(d.texts) > 0:
+		case len(d.texts) > 0:
 			v.texts = append(v.texts, d.texts[x])
 		case len(d.ints) > 0:
 			v.ints = append(v.ints, d.ints[x])

@@ -305,7 +305,7 @@ func appendCSV(b []byte, s string) []byte {
 		return b
 	}
 	guard := strings.IndexByte("=+-@\t", s[0]) >= 0 && !isNumber(s)
-	if !guard && s[0] != ' ' && s[0] != '\t' && strings.IndexAny(s, "\",\r\n") < 0 {
+	if !guard && s[0] != ' ' && s[0] != '\t' && !strings.ContainsAny(s, "\",\r\n") {
 		return append(b, s...)
 	}
 	b = append(b, '"')

@@ -230,7 +230,8 @@
     };
     o.dataZoom.forEach(function (z) { z.zoomOnMouseWheel = 'ctrl'; z.moveOnMouseMove = true; z.moveOnMouseWheel = false; });
     o.graphic = d.texts.map(function (t) {
-      return { type: 'text', x: t.x - (t.right ? cut : 0), y: t.y, silent: true, style: { text: t.text, fill: colors[t.color] || colors['--ink'], font: '13px ' + colors.font, verticalAlign: 'bottom', y: 3 } };
+      var x = t.note ? t.x + t.at * o.grid[0].width : t.x - (t.right ? cut : 0);
+      return { type: 'text', x: x, y: t.y, silent: true, style: { text: t.text, fill: colors[t.color] || colors['--ink'], font: '13px ' + colors.font, align: t.note ? 'center' : 'left', verticalAlign: 'bottom', y: 3 } };
     });
     return { o: o, h: d.height };
   }
