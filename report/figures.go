@@ -562,7 +562,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 	slices.Sort(q)
 	slices.Sort(dq)
 	slices.Sort(waits)
-	dashed := false // whether the promise is drawn over time
+	dashed := false                          // whether the promise is drawn over time
 	sparse := kind == "calls" && unknown > 0 // some calls were not seen to arrive: place by queue order
 	t0 := dq[0]
 	if shared && len(q) > 0 && q[0] < t0 {

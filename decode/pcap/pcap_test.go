@@ -398,7 +398,7 @@ func TestBlocks(t *testing.T) {
 		if !slices.Equal(info.Comments, []Comment{{0, "i"}, {1, "hi"}, {0, "i"}, {7, "hi"}}) {
 			t.Errorf("comments %v", info.Comments)
 		}
-		skipped := []Skipped{{"custom block", 2, 32}, {"systemd journal block", 2, 48}, {"unknown block type 1911", 4, 56}}
+		skipped := []Skipped{{"custom block", 2, 32, true}, {"systemd journal block", 2, 48, true}, {"unknown block type 1911", 4, 56, false}}
 		if !slices.Equal(info.Skipped, skipped) {
 			t.Errorf("skipped %v, want %v", info.Skipped, skipped)
 		}
