@@ -68,8 +68,8 @@ func udpDatagram(src, dst int, payload []byte) []byte {
 	return cat(u16(src), u16(dst), u16(8+len(payload)), u16(0), payload)
 }
 
-func tcpSegment(src, dst, seq, ack, flags int, options, payload []byte) []byte {
-	return cat(u16(src), u16(dst), u32(seq), u32(ack), []byte{byte((20 + len(options)) / 4 << 4), byte(flags)},
+func tcpSegment(src, dst int, seq, ack uint32, flags int, options, payload []byte) []byte {
+	return cat(u16(src), u16(dst), binary.BigEndian.AppendUint32(nil, seq), binary.BigEndian.AppendUint32(nil, ack), []byte{byte((20 + len(options)) / 4 << 4), byte(flags)},
 		u16(502), u16(0), u16(0), options, payload)
 }
 

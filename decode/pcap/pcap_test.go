@@ -410,7 +410,7 @@ func TestDamagedOption(t *testing.T) {
 	le := order(binary.LittleEndian)
 	in := join(ngSection(le), ngInterface(le, 1, 0), ngPacket(le, 0, 0, []byte("abcd"), 1, 0, 200, 0))
 	got, info, err := readAll(t, bytes.NewReader(in))
-	if err != io.EOF || len(got) != 1 || !slices.Equal(info.Skipped, []Skipped{{"damaged option", 1, 4}}) {
+	if err != io.EOF || len(got) != 1 || !slices.Equal(info.Skipped, []Skipped{{"damaged option", 1, 4, false}}) {
 		t.Errorf("%v, %v, %v", got, info.Skipped, err)
 	}
 }
@@ -428,7 +428,7 @@ func TestBounds(t *testing.T) {
 	if err != io.EOF || len(got) != 1 || len(info.Secrets) != 6 {
 		t.Errorf("%d frames, %d secrets, %v", len(got), len(info.Secrets), err)
 	}
-	want := []Skipped{{"decryption secrets block over the limit", 1, 17<<20 + 12}, {"secrets over the limit", 1, 10 << 20}}
+	want := []Skipped{{"decryption secrets block over the limit", 1, 17<<20 + 12, false}, {"secrets over the limit", 1, 10 << 20}}
 	if !slices.Equal(info.Skipped, want) {
 		t.Errorf("skipped %v, want %v", info.Skipped, want)
 	}

@@ -560,12 +560,13 @@ func (c *Conn) store(h Handler, dir int, seq uint32, payload []byte, n int64, at
 	r := OutOfOrder
 	if me.state == open {
 		cost := int64(len(payload)) + blockCost
-		over := me.bytes+int64(len(payload)) > maxBuffered || len(me.blocks) >= maxBlocks ||
-			c.Budget != nil && c.Budget.Used+cost > c.Budget.Max
-		if over {
+		share := c.Budget != nil && c.Budget.Used+cost > c.Budget.Max
+		if share {
+			c.flush(h, 1-dir)
+		}
+		if share || me.bytes+int64(len(payload)) > maxBuffered || len(me.blocks) >= maxBlocks {
 			// The holes so far are given up, and the one before this
 			// segment too, unless it is now next.
-			c.flush(h, 1-dir)
 			c.flush(h, dir)
 			if ahead(seq, me.next) <= 0 {
 				return r | c.onData(h, dir, seq, payload, n, at)
@@ -656,7 +657,7 @@ func (c *Conn) skip(h Handler, dir int, seq uint32, at stamp) {
 // whose end is reached.
 func (c *Conn) settle(h Handler, dir int, now stamp) {
 	me, peer := &c.halves[dir], &c.halves[1-dir]
-	for len(me.blocks) > 0 {
+	for len(me.blocks) > 0 && !me.ended() {
 		b := &me.blocks[0]
 		// Without any segment of the peer nothing tells that it got the bytes.
 		got := me.acked && ahead(me.ack, b.seq) >= 0 || peer.count == 0
@@ -672,7 +673,7 @@ func (c *Conn) settle(h Handler, dir int, now stamp) {
 	if !me.fin {
 		return
 	}
-	if ahead(me.finSeq, me.next) > 0 {
+	if !me.ended() {
 		got := me.acked && ahead(me.ack, me.finSeq) >= 0 || peer.count == 0
 		if !(got && now.ord-me.finAt.ord >= gapSegments || now.time-me.finAt.time >= gapTime) {
 			return
@@ -681,6 +682,9 @@ func (c *Conn) settle(h Handler, dir int, now stamp) {
 	}
 	c.close(h, dir, me.finRst, me.finAt)
 }
+
+// ended says whether all bytes before the FIN or reset have been given.
+func (me *half) ended() bool { return me.fin && ahead(me.finSeq, me.next) <= 0 }
 
 func (c *Conn) close(h Handler, dir int, rst bool, at stamp) {
 	me := &c.halves[dir]
@@ -737,7 +741,7 @@ func (c *Conn) flush(h Handler, dir int) {
 	if me.state != open {
 		return
 	}
-	for len(me.blocks) > 0 {
+	for len(me.blocks) > 0 && (!me.fin || ahead(me.finSeq, me.blocks[0].seq) > 0) {
 		at := me.blocks[0].at
 		c.skip(h, dir, me.blocks[0].seq, at)
 		c.drain(h, dir, stamp{})

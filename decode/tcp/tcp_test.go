@@ -102,6 +102,10 @@ func TestScripts(t *testing.T) {
 			"0:ab|0:close true @4|1:x|1:close true @4"},
 		{"reset after a fin, before it in the file", with(seg{0, 103, 500, RST, "", 0, 62}, seg{0, 102, 500, FIN | ACK, "", 0, 61}, seg{0, 100, 500, ACK, "ab", 0, 60}),
 			"0:ab|0:close false @5|1:close true @4"},
+		{"bytes beyond the fin", with(seg{0, 110, 500, ACK, "zz", 0, 60}, seg{0, 102, 500, FIN | ACK, "", 0, 61}, seg{0, 100, 500, ACK, "ab", 0, 62}),
+			"0:ab|0:close false @5"},
+		{"bytes beyond the fin, hole before it", with(seg{0, 110, 500, ACK, "zz", 0, 60}, seg{0, 102, 500, FIN | ACK, "", 0, 61}),
+			"0:gap 2 @5|0:close false @5"},
 		{"blind reset far outside", with(seg{0, 100 + 5<<20, 0, RST, "", 0, 60}, seg{0, 100, 500, ACK, "ab", 0, 61}), "0:ab"},
 		{"swapped", with(seg{0, 102, 500, ACK, "cd", 0, 60}, seg{0, 100, 500, ACK, "ab", 0, 61}), "0:ab|0:cd"},
 		{"keep-alive with and without a byte", with(seg{0, 100, 500, ACK, "ab", 0, 60}, seg{0, 101, 500, ACK, "", 0, 61}, seg{0, 101, 500, ACK, "\x00", 0, 62}, seg{0, 102, 500, ACK, "c", 0, 63}),
@@ -213,6 +217,50 @@ func TestChunkTimes(t *testing.T) {
 	r, _ = play(t, &Conn{}, segs, false)
 	if got := r.chunks[0]; len(got) != 1 || got[0].DoneFrame != 3 || got[0].DoneTime != 60e6 {
 		t.Errorf("after a gap: %+v", got)
+	}
+	// ... but among themselves one may have waited for another.
+	segs = append(segs[:2:2], seg{0, 106, 500, ACK, "g", 0, 60}, seg{0, 107, 500, ACK, "h", 0, 61}, seg{0, 105, 500, ACK, "f", 0, 62})
+	r, _ = play(t, &Conn{}, segs, true)
+	want = []Chunk{
+		{[]byte("f"), 5, 62e6, 5, 62e6, true},
+		{[]byte("g"), 3, 60e6, 5, 62e6, false},
+		{[]byte("h"), 4, 61e6, 5, 62e6, false},
+	}
+	if fmt.Sprint(r.chunks[0]) != fmt.Sprint(want) {
+		t.Errorf("got  %v\nwant %v", r.chunks[0], want)
+	}
+}
+
+// In the middle of a connection whose place is known from empty segments,
+// nothing needs to be held back.
+func TestIdleThenData(t *testing.T) {
+	var segs []seg
+	for i := range int64(6) {
+		segs = append(segs, seg{0, 100, 500, ACK, "", 0, i})
+	}
+	segs = append(segs, seg{0, 100, 500, ACK, "now", 0, 7})
+	r, _ := play(t, &Conn{}, segs, false)
+	if got := strings.Join(r.log, "|"); got != "0:now" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A SYN shortly before the known bytes is a late one only while the
+// connection is young.
+func TestSynBeforeKnownBytes(t *testing.T) {
+	for _, c := range []struct {
+		n    int64
+		want Result
+	}{{6, Syn}, {60, Syn | NewConn}} {
+		var segs []seg
+		for i := range c.n {
+			segs = append(segs, seg{0, 1000 + uint32(i), 500, ACK, "x", 0, 300 * i})
+		}
+		segs = append(segs, seg{0, 900, 0, SYN, "", 0, 300 * c.n})
+		_, res := play(t, &Conn{}, segs, false)
+		if got := res[len(res)-1]; got != c.want {
+			t.Errorf("after %d segments: %b, want %b", c.n, got, c.want)
+		}
 	}
 }
 
@@ -439,6 +487,9 @@ func TestBounds(t *testing.T) {
 		if int64(len(r.stream[0])) != 100+sent || conn.Buffered != 0 {
 			t.Errorf("%s: %d bytes of %d, %d still buffered", c.name, len(r.stream[0]), 100+sent, conn.Buffered)
 		}
+		if conn.halves[0].blocks != nil {
+			t.Errorf("%s: memory kept", c.name)
+		}
 		if c.budget != nil && c.budget.Used != 0 {
 			t.Errorf("%s: budget %d after Flush", c.name, c.budget.Used)
 		}
@@ -465,6 +516,18 @@ func TestBudgetShared(t *testing.T) {
 	}
 	if len(recs[1].gaps[0]) == 0 {
 		t.Error("the greedy connection held everything")
+	}
+	// Both directions of the one that goes over are given up.
+	conns[0].Flush(recs[0])
+	conns[1].Flush(recs[1])
+	conns[1] = Conn{Budget: b}
+	recs[1] = &recorder{t: t}
+	conns[1].Segment(recs[1], 0, 99, 0, SYN, nil, 0, 1, 0)
+	conns[1].Segment(recs[1], 1, 499, 100, SYN|ACK, nil, 0, 2, 0)
+	conns[1].Segment(recs[1], 1, 501, 100, ACK, []byte("x"), 1, 3, 0)
+	conns[1].Segment(recs[1], 0, 101, 0, ACK, make([]byte, 4000), 4000, 4, 0)
+	if conns[1].Buffered != 0 || len(recs[1].gaps[0]) != 1 || len(recs[1].gaps[1]) != 1 {
+		t.Errorf("%d bytes held, gaps %v", conns[1].Buffered, recs[1].gaps)
 	}
 }
 
