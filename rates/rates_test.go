@@ -96,6 +96,47 @@ func TestStudent(t *testing.T) {
 	}
 }
 
+// Ten gaps of 1 and 3 s in turn: g = 2, every residual is 1 or -1, so
+// H = t(9) sqrt(10/9 * 10); T = 20, w = 0.1.
+func TestBatches(t *testing.T) {
+	items := make([]item, 11)
+	at := simBase
+	for i := range items {
+		items[i] = item{d: at, hd: 5e7, k: 1}
+		at += int64(1+2*(i%2)) * 1e9
+	}
+	s := newSeries(items, true, true)
+	got := s.sustain([]stretch{{0, 10}})
+	h := 2.262157163 * 10 / 3
+	lo, hi := 10/(20+math.Sqrt(h*h+0.01+36)), 10/(20-math.Sqrt(h*h+0.01))
+	if !got.ok || math.Abs(got.lo-lo) > 1e-8 || math.Abs(got.hi-hi) > 1e-8 || got.point != 0.5 {
+		t.Errorf("%+v, want %v to %v", got, lo, hi)
+	}
+}
+
+// Items that left at no known time make no backlog: here every other item is
+// sent in the second in which it was queued.
+func TestNoBacklogOfTheUntimed(t *testing.T) {
+	items := make([]item, 40)
+	for i := range items {
+		s := simBase + int64(max(0, i-5))*1e9 + 5e8
+		items[i] = item{q: s, hq: 5e8, d: s, hd: 5e8, k: 1}
+		if i < 5 {
+			items[i].d = 0
+		}
+	}
+	busy, shown := newSeries(items, true, false).busy()
+	if !shown || slices.Contains(busy, true) {
+		t.Errorf("%v %v", busy, shown)
+	}
+	for i := range items[5:] { // ten seconds of backlog, so that some are busy
+		items[5+i].q = simBase + int64(max(0, i-10))*1e9 + 5e8
+	}
+	if busy, _ := newSeries(items, true, false).busy(); !busy[30] {
+		t.Errorf("%v", busy)
+	}
+}
+
 func TestNumber(t *testing.T) {
 	for x, want := range map[float64]string{0: "0", 0.941: "0.941", 0.95: "0.95", 1: "1", 12.345: "12.35", 123.45: "123.5", 1234.5: "1234", 0.0001234: "0.0001234", 1e-300: "0"} {
 		if got := number(x); got != want {
@@ -363,6 +404,13 @@ func TestAllObserved(t *testing.T) {
 	}
 	if r.FIFOInversions != known(0) || r.FIFOTau.V != 1 {
 		t.Errorf("inversions %v, tau %v", r.FIFOInversions, r.FIFOTau)
+	}
+	// 15 ms apart within 10 ms each: it is not sure which came first. 25 ms apart it is.
+	for ms, want := range map[int64]int64{15: 0, 25: 1} {
+		as[50].ArrivedAt = as[51].ArrivedAt + sessions.Time(ms*1e6)
+		if r := Compute(as, nil, nil, Options{})[0]; r.FIFOInversions != known(want) {
+			t.Errorf("%d ms: inversions %v, want %d", ms, r.FIFOInversions, want)
+		}
 	}
 }
 

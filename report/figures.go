@@ -96,6 +96,7 @@ type Point struct {
 	Hi   *float64 `json:"hi,omitempty"`
 	Open bool     `json:"open,omitempty"`
 	Gap  bool     `json:"gap,omitempty"` // nothing is known just before: a line begins anew
+	Dx   float64  `json:"dx,omitempty"`  // px aside, where several stand at one x
 	Tip  string   `json:"tip,omitempty"`
 	Href string   `json:"href,omitempty"`
 }
@@ -258,12 +259,20 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 		top = 1.6 * promise
 	}
 	beyond := []Note{}
+	at, runsAt := map[float64]int{}, map[float64]int{}
+	for _, r := range rows {
+		runsAt[float64(r.X.V)]++
+	}
 	for _, r := range rows {
 		x := float64(r.X.V)
 		open := sim[r.Experiment]
 		anySim, anyReal = anySim || open, anyReal || !open
 		d := max(3, rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS))
 		p := Point{X: x, Y: r.ObservedPerS.V, Lo: known(r.ObservedLowPerS), Hi: known(r.ObservedHighPerS), Open: open, Href: "#" + rowID(r)}
+		if n := runsAt[x]; n > 1 {
+			p.Dx = (float64(at[x]) - float64(n-1)/2) * min(14, 60/float64(n))
+			at[x]++
+		}
 		p.Tip = show(r.Experiment, 60) + ": " + fixed(p.Y, d) + "/s " + interval(r.ObservedLowPerS, r.ObservedHighPerS, d) + ", " + verdictWord(r.Verdict)
 		if q := known(r.QueuePerS); q != nil && *q > 0 {
 			queue.Points = append(queue.Points, Point{X: x, Y: *q, Open: open, Href: p.Href,
@@ -288,7 +297,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 			// The sustained rate counts segments; on this axis it is items.
 			if s := known(r.SustainedPerS); s != nil {
 				k := *e / r.GuaranteePerS
-				sp := Point{X: x, Y: *s * k, Open: open, Href: p.Href}
+				sp := Point{X: x, Y: *s * k, Open: open, Href: p.Href, Dx: p.Dx}
 				if v := known(r.SustainedLowPerS); v != nil {
 					w := *v * k
 					sp.Lo, lo = &w, min(lo, w)
@@ -477,7 +486,7 @@ type item struct {
 }
 
 // runItems picks the run that the time figures show: of its kind the one with
-// the largest x, then the most items, then the first by name.
+// the largest x, then the longest, then the first by name.
 func runItems(d *table.Dataset, kind string) (string, []item) {
 	byExp := map[string][]item{}
 	var names []string
@@ -506,18 +515,25 @@ func runItems(d *table.Dataset, kind string) (string, []item) {
 		}
 	}
 	best := ""
+	var bestTook decode.Time
 	for _, n := range names {
 		left := 0
+		var first, last decode.Time
 		for _, it := range byExp[n] {
 			if it.left {
+				if left == 0 || it.d < first {
+					first = it.d
+				}
+				last = max(last, it.d)
 				left++
 			}
 		}
 		if left < 2 || !has[n] {
 			continue
 		}
-		if best == "" || xOf[n] > xOf[best] || xOf[n] == xOf[best] && (len(byExp[n]) > len(byExp[best]) || len(byExp[n]) == len(byExp[best]) && n < best) {
-			best = n
+		took := last - first
+		if best == "" || cmp.Or(cmp.Compare(xOf[n], xOf[best]), cmp.Compare(took, bestTook), cmp.Compare(best, n)) > 0 {
+			best, bestTook = n, took
 		}
 	}
 	return best, byExp[best]
@@ -1124,7 +1140,7 @@ func (p Plot) chartSeries(grid, index int, pn Panel, s Series) []charts.SingleSe
 			if q.Open {
 				open = 1
 			}
-			data = append(data, opts.CustomData{Name: q.Tip, Value: []any{q.X, q.Y, lo, hi, open, q.Href}})
+			data = append(data, opts.CustomData{Name: q.Tip, Value: []any{q.X, q.Y, lo, hi, open, q.Href, q.Dx}})
 		}
 		fn := "mark"
 		if s.Role == "sustained" {

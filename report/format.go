@@ -143,12 +143,19 @@ func interval(lo, hi decode.Opt[float64], d int) string {
 	return ""
 }
 
-// optSig, optFixed and optCount are "" when unknown.
+// optSig, shortOpt, optFixed and optCount are "" when unknown.
 func optSig(o decode.Opt[float64], n int) string {
 	if !o.Known {
 		return ""
 	}
 	return sig(o.V, n)
+}
+
+func shortOpt(o decode.Opt[float64], n int) string {
+	if !o.Known {
+		return ""
+	}
+	return short(o.V, n)
 }
 
 func optFixed(o decode.Opt[float64], d int) string {

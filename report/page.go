@@ -486,7 +486,11 @@ func (b *builder) verdicts(p *Page) {
 		if tally[k.kind] == nil {
 			tally[k.kind] = map[string]int{}
 		}
-		tally[k.kind][row.Class]++
+		if row.Verdict == "runs disagree" {
+			tally[k.kind]["disagree"]++
+		} else {
+			tally[k.kind][row.Class]++
+		}
 		whole := slices.ContainsFunc(groups[k], func(r rates.Rate) bool { return r.Repeats > 1 })
 		if n := len(groups[k]); n == 1 || n > 3 || whole {
 			t.Rows = append(t.Rows, row)
@@ -760,7 +764,7 @@ func (b *builder) lead(tally map[string]map[string]int) string {
 			n += c
 		}
 		var parts []string
-		for _, v := range []struct{ class, text string }{{"meets", "kept the promise"}, {"exceeds", "ran ahead of it"}, {"below", "fell behind it"}, {"undetermined", "left it undetermined"}} {
+		for _, v := range []struct{ class, text string }{{"meets", "kept the promise"}, {"exceeds", "ran ahead of it"}, {"below", "fell behind it"}, {"undetermined", "left it undetermined"}, {"disagree", "had runs that disagree"}} {
 			if c := t[v.class]; c > 0 {
 				text := v.text
 				if len(parts) == 0 {
@@ -777,7 +781,7 @@ func (b *builder) lead(tally map[string]map[string]int) string {
 		if n == 1 {
 			for c := range t {
 				s = map[string]string{"meets": "The one size of " + k + " measured kept the promise.", "exceeds": "The one size of " + k + " measured ran ahead of the promise.",
-					"below": "The one size of " + k + " measured fell behind the promise."}[c]
+					"below": "The one size of " + k + " measured fell behind the promise.", "disagree": "At the one size of " + k + " measured the runs disagree."}[c]
 				if s == "" {
 					s = "The one size of " + k + " measured does not decide whether the promise was kept."
 				}
@@ -1003,7 +1007,7 @@ func (b *builder) runs(kind string) *Table {
 				iv = fixed(r.ObservedLowPerS.V, d) + " or more"
 			}
 		}
-		cells = append(cells, Cell{Text: optFixed(r.ExpectedPerS, 3)}, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
+		cells = append(cells, Cell{Text: shortOpt(r.ExpectedPerS, 3)}, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
 		if has.sus {
 			s := ""
 			if r.SustainedLowPerS.Known && r.SustainedHighPerS.Known {
@@ -1119,7 +1123,7 @@ func (b *builder) hosts() *Table {
 		if len(h.Ports) > 3 {
 			ports += ", …"
 		}
-		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(h.Address, 45), Class: "mono"}, {Text: name}, {Text: show(strings.Join(h.Roles, ", "), 60)}, {Text: ports},
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(h.Address, 45), Class: "mono " + unbroken(h.Address)}, {Text: name}, {Text: show(strings.Join(h.Roles, ", "), 60)}, {Text: ports},
 			{Text: count(h.PacketsIn)}, {Text: count(h.PacketsOut)}, {Text: count(h.BytesIn)}, {Text: count(h.BytesOut)}}})
 	}
 	return t

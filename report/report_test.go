@@ -534,3 +534,37 @@ func TestThinOut(t *testing.T) {
 		t.Error("an extreme or an end was lost")
 	}
 }
+
+// large is 10,000 calls and a million messages.
+func large(calls, messages int) *table.Dataset {
+	d := study()
+	for i := range calls {
+		sipCall(d, fmt.Sprintf("%d@192.0.2.10", i), t0+decode.Time(i)*1e9, 1e9+int64(i%97)*7e6, 8e9)
+	}
+	m := d.Messages[len(d.Messages)-1]
+	m.Experiment = "gsm7-480"
+	for i := range messages {
+		m.SID = "SM" + fmt.Sprint(i)
+		m.QueuedAt, m.SentAt = t0+decode.Time(i/40)*1e9, t0+decode.Time(i)*1e9
+		m.WaitS = some(float64(m.SentAt-m.QueuedAt) / 1e9)
+		d.Messages = append(d.Messages, m)
+	}
+	return d
+}
+
+func BenchmarkWrite(b *testing.B) {
+	for _, n := range []int{1000, 10000} {
+		d := large(n, n*100)
+		b.Run(fmt.Sprintf("calls=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			var w bytes.Buffer
+			for b.Loop() {
+				w.Reset()
+				if err := Write(&w, d, Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(w.Len()), "page-bytes")
+		})
+	}
+}

@@ -127,7 +127,12 @@ func strip(r VerdictRow, tol float64) string {
 	s.rect("band", x(1-tol), 3, x(1+tol)-x(1-tol), h-6)
 	s.line("x1", x(1), 3, x(1), h-3)
 	class := "st-" + r.Class
-	if r.RatioLow != nil {
+	switch {
+	case r.RatioLow != nil && *r.RatioLow > hi:
+		s.el("path", "class", "ivt "+class, "d", "M184 5l6 5l-6 5z")
+	case r.RatioHigh != nil && *r.RatioHigh < lo:
+		s.el("path", "class", "ivt "+class, "d", "M6 5l-6 5l6 5z")
+	case r.RatioLow != nil:
 		a, b := x(*r.RatioLow), w
 		if r.RatioHigh != nil {
 			b = x(*r.RatioHigh)
@@ -147,7 +152,7 @@ func strip(r VerdictRow, tol float64) string {
 	if r.Ratio != nil && *r.Ratio >= lo && *r.Ratio <= hi {
 		s.el("circle", "class", "ivt "+class, "cx", x(*r.Ratio), "cy", 10, "r", 2.5)
 	}
-	if r.SusLow != nil && r.SusHigh != nil {
+	if r.SusLow != nil && r.SusHigh != nil && *r.SusLow < hi && *r.SusHigh > lo {
 		s.line("sus", x(*r.SusLow), 19, x(*r.SusHigh), 19)
 		if r.Sus != nil {
 			s.line("sus", x(*r.Sus), 16, x(*r.Sus), 22)
@@ -373,9 +378,9 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
 		}
 	case "points":
 		for _, q := range sr.Points {
-			x, y := X(q.X), Y(q.Y)
+			x, y := X(q.X)+q.Dx, Y(q.Y)
 			if sr.Role == "sustained" {
-				x += 7
+				x += 6
 			}
 			if q.Href != "" {
 				s.open("a", "href", q.Href)

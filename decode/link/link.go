@@ -358,7 +358,7 @@ func (d *Decoder) Decode(lt uint16, data []byte, origLen int, timeNs int64, p *P
 		}
 	}
 	if d.guessed && d.verdict != Used {
-		*p, d.hop = d.plain, d.plainHop
+		*p = d.plain
 		d.verdict = Used
 	}
 	if d.verdict == Used {

@@ -428,7 +428,7 @@ func TestBounds(t *testing.T) {
 	if err != io.EOF || len(got) != 1 || len(info.Secrets) != 6 {
 		t.Errorf("%d frames, %d secrets, %v", len(got), len(info.Secrets), err)
 	}
-	want := []Skipped{{"decryption secrets block over the limit", 1, 17<<20 + 12, false}, {"secrets over the limit", 1, 10 << 20}}
+	want := []Skipped{{"decryption secrets block over the limit", 1, 17<<20 + 12, false}, {"secrets over the limit", 1, 10 << 20, false}}
 	if !slices.Equal(info.Skipped, want) {
 		t.Errorf("skipped %v, want %v", info.Skipped, want)
 	}

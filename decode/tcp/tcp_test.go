@@ -102,6 +102,8 @@ func TestScripts(t *testing.T) {
 			"0:ab|0:close true @4|1:x|1:close true @4"},
 		{"reset after a fin, before it in the file", with(seg{0, 103, 500, RST, "", 0, 62}, seg{0, 102, 500, FIN | ACK, "", 0, 61}, seg{0, 100, 500, ACK, "ab", 0, 60}),
 			"0:ab|0:close false @5|1:close true @4"},
+		{"hole that nobody acknowledges, a second after the fin", with(seg{0, 102, 500, ACK, "c", 0, 60}, seg{0, 103, 500, FIN | ACK, "", 0, 61}, seg{1, 500, 100, ACK, "x", 0, 1062}, seg{1, 501, 100, ACK, "y", 0, 1063}),
+			"1:x|0:gap 2 @4|0:c|0:close false @5|1:y"},
 		{"bytes beyond the fin", with(seg{0, 110, 500, ACK, "zz", 0, 60}, seg{0, 102, 500, FIN | ACK, "", 0, 61}, seg{0, 100, 500, ACK, "ab", 0, 62}),
 			"0:ab|0:close false @5"},
 		{"bytes beyond the fin, hole before it", with(seg{0, 110, 500, ACK, "zz", 0, 60}, seg{0, 102, 500, FIN | ACK, "", 0, 61}),

@@ -139,6 +139,17 @@ func TestArrowMemory(t *testing.T) {
 		}
 		mem.AssertSize(t, 0)
 	}
+	for _, sc := range Schemas() {
+		s, err := pick(d, find(sc.Name), View{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+		if err := writeParquetMem(new(bytes.Buffer), s, mem); err != nil {
+			t.Fatal(err)
+		}
+		mem.AssertSize(t, 0)
+	}
 }
 
 // DuckDB and pyarrow read what WriteDir writes: counts, types, nulls and raw

@@ -104,7 +104,7 @@ var tableDocs = []struct{ name, doc, narrow string }{
 	{"flows", "transport conversations", "flow_id transport src src_port dst dst_port application server_name packets bytes encryption first_at"},
 	{"calls", "calls, one per CallSid or SIP dialog set", "call_id from to arrived_at outcome duration_s status_code initiated_at ended_by direction cause protocols"},
 	{"legs", "one party's signaling each", "leg_id call_id kind id from to first_at status_code joined_by"},
-	{"signals", "signaling messages, the rungs of every ladder", "at call_id protocol src dst kind label status_code frame"},
+	{"signals", "signaling messages, the rungs of every ladder", "at protocol kind src dst label call_id status_code frame"},
 	{"arrivals", "calls queued or arrived, in queue order", "seq call_id to queued_at arrived_at wait_s arrived_by endpoint wait_error_s"},
 	{"call_resources", "exported call resources", "sid status from to created_at started_at duration_s queue_time_ms error_code"},
 	{"streams", "RTP streams", "stream_id call_id src dst codec packets lost_pct jitter_mean_ms mos first_at ssrc"},

@@ -737,7 +737,7 @@ func TestTable(t *testing.T) {
 				t.Errorf("width %d: line of %d: %q", width, n, l)
 			}
 		}
-		if width == 80 && (!strings.HasPrefix(lines[0], "call_id") || !strings.Contains(lines[len(lines)-1], "more columns; --columns")) {
+		if width == 80 && (!strings.HasPrefix(lines[0], "at ") || !strings.Contains(lines[0], "  kind") || !strings.Contains(lines[len(lines)-1], "more columns; --columns")) {
 			t.Errorf("width 80:\n%s", b.String())
 		}
 	}

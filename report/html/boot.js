@@ -163,6 +163,7 @@
       s.z = 5;
       return function (p, api) {
         var a = api.coord([api.value(0), api.value(1)]), lo = api.coord([api.value(0), api.value(2)])[1], hi = api.coord([api.value(0), api.value(3)])[1], open = api.value(4) === 1, g = [];
+        a[0] += api.value(6) || 0;
         if (lo !== hi) g.push(seg(a[0], lo, a[0], hi, c, 1.25), seg(a[0] - 5, lo, a[0] + 5, lo, c, 1.25), seg(a[0] - 5, hi, a[0] + 5, hi, c, 1.25));
         g.push({ type: 'circle', shape: { cx: a[0], cy: a[1], r: open ? 3.5 : 3 }, style: { fill: open ? colors['--paper'] : c, stroke: c, lineWidth: open ? 1.75 : 0 } });
         g.push({ type: 'circle', shape: { cx: a[0], cy: a[1], r: 9 }, style: { fill: 'transparent' } });
@@ -173,7 +174,7 @@
       var c = s.color;
       s.z = 4;
       return function (p, api) {
-        var a = api.coord([api.value(0), api.value(1)]), lo = api.coord([api.value(0), api.value(2)])[1], hi = api.coord([api.value(0), api.value(3)])[1], x = a[0] + 7;
+        var a = api.coord([api.value(0), api.value(1)]), lo = api.coord([api.value(0), api.value(2)])[1], hi = api.coord([api.value(0), api.value(3)])[1], x = a[0] + (api.value(6) || 0) + 6;
         return { type: 'group', children: [seg(x, lo, x, hi, c, 1.25), seg(x - 2.5, lo, x + 2.5, lo, c, 1.25), seg(x - 2.5, hi, x + 2.5, hi, c, 1.25), seg(x - 2.5, a[1], x + 2.5, a[1], c, 1.25)] };
       };
     },
