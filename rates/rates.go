@@ -5,7 +5,7 @@
 // call and message resources. Out comes one row of table rates for each queue:
 // the realised rate of the run with an interval that is certain, the sustained
 // rate of the service with a 95 % interval, a verdict for each against the
-// promise, and a sentence that says why. README and docs/measurement.md give
+// promise, and a sentence that says why. docs/measurement.md gives
 // the definitions and the simulation that backs them; the method of the study
 // ("Uncovering Twilio: Insights into Cloud Communication Services", section 5)
 // is the case of two observed calls.

@@ -114,8 +114,8 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-// Items that left at no known time make no backlog: here every other item is
-// sent in the second in which it was queued.
+// Items that left at no known time make no backlog: here five of the first second
+// have none, and each later one is sent in the second in which it was queued.
 func TestNoBacklogOfTheUntimed(t *testing.T) {
 	items := make([]item, 40)
 	for i := range items {

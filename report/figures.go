@@ -594,12 +594,18 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		return nil
 	}
 
+	// Of a curve that only rises, the first and last point of a column of the
+	// drawing are its lowest and highest; a short curve is kept whole.
+	const cols = 400
+	col := func(t decode.Time) int { return min(cols-1, int(sec(t)/T*cols)) }
 	curve := func(ts []decode.Time) []Point {
-		pts := make([]Point, 0, min(len(ts), 1200))
+		pts := make([]Point, 0, min(len(ts), 4*cols))
 		for i, t := range ts {
-			pts = append(pts, Point{X: sec(t), Y: float64(i + 1)})
+			if len(ts) <= 4*cols || i == 0 || i == len(ts)-1 || col(t) != col(ts[i-1]) || col(t) != col(ts[i+1]) {
+				pts = append(pts, Point{X: sec(t), Y: float64(i + 1)})
+			}
 		}
-		return thinOut(pts, T)
+		return pts
 	}
 	tag := ""
 	if sim[name] {
@@ -629,7 +635,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			var at float64
 			var most int
 			area := Series{Name: "backlog", Role: "backlog", Form: "area", Points: []Point{}}
-			i, j := 0, 0
+			i, j, edge := 0, 0, -1
 			for i < len(q) || j < len(dq) {
 				var t decode.Time
 				if j >= len(dq) || i < len(q) && q[i] <= dq[j] {
@@ -643,13 +649,15 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 				for j < len(dq) && dq[j] <= t {
 					j++
 				}
-				low := float64(j)
-				area.Points = append(area.Points, Point{X: sec(t), Y: float64(i), Lo: &low})
+				if len(q)+len(dq) <= 4*cols || col(t) != edge || i == len(q) && j == len(dq) {
+					low := float64(j)
+					area.Points = append(area.Points, Point{X: sec(t), Y: float64(i), Lo: &low})
+					edge = col(t)
+				}
 				if i-j > most {
 					most, at = i-j, sec(t)
 				}
 			}
-			area.Points = thinOut(area.Points, T)
 			panel.Series = append(panel.Series, area)
 			caption = plural(int64(len(q)), one, many) + " were queued " + within(q) + "; " + count(int64(len(dq))) + " left " + within(dq)
 			if first := int64(dq[0] - q[0]); first > 0 {

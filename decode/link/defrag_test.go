@@ -125,6 +125,19 @@ func TestFragmentsCut(t *testing.T) {
 	}
 }
 
+// The offset of the next fragment cannot name a place that is no multiple of
+// 8: what a fragment has beyond it is not part of the datagram.
+func TestFragmentsOddLength(t *testing.T) {
+	dg := udpDatagram(7000, 8000, pattern(200))
+	d := NewDecoder()
+	var p Packet
+	a, b := ipv4Fragment(17, 3, 0, true, cat(dg[:96], []byte("junk"))), ipv4Fragment(17, 3, 96, false, dg[96:])
+	d.Decode(101, a, len(a), 0, &p)
+	if v := d.Decode(101, b, len(b), 0, &p); v != Used || !bytes.Equal(p.Payload, pattern(200)) {
+		t.Error(v)
+	}
+}
+
 func TestFragmentsInTunnels(t *testing.T) {
 	payload := pattern(400)
 	inner := ipv4Packet(17, udpDatagram(7000, 8000, payload))
@@ -216,6 +229,8 @@ func TestFragmentsBounds(t *testing.T) {
 		f := ethFrame(0x0800, ipv4Fragment(17, id, 8, true, big[:64]))
 		if id%2 == 0 {
 			f = ethFrame(0x0800, ipv4Fragment(17, id, 64000, true, big[:800]))
+		} else if id%3 == 0 { // a second one, for which the buffer must grow
+			f = ethFrame(0x0800, ipv4Fragment(17, id-2, 32000, true, big[:64]))
 		}
 		if v := d.Decode(1, f, len(f), 0, &p); v != IPFragment {
 			t.Fatal(v)
@@ -223,6 +238,16 @@ func TestFragmentsBounds(t *testing.T) {
 		if d.defrag.memory > maxFragmentMemory || len(d.defrag.table) > maxDatagrams {
 			t.Fatalf("%d bytes, %d datagrams held", d.defrag.memory, len(d.defrag.table))
 		}
+	}
+	held := 0
+	for _, g := range d.defrag.table {
+		held += cap(g.buf)
+	}
+	for _, b := range d.defrag.free {
+		held += cap(b)
+	}
+	if held != d.defrag.memory {
+		t.Errorf("%d bytes held, %d accounted for", held, d.defrag.memory)
 	}
 	if frags, bytes := d.Pending(); frags != n || bytes != n/2*(64+800) {
 		t.Errorf("%d fragments, %d bytes pending", frags, bytes)

@@ -3,7 +3,7 @@
 // fragments, down to the payload of the innermost UDP datagram, TCP segment or
 // SCTP packet.
 //
-// Link layers: Ethernet (IEEE 802.3, 802.1Q and 802.1ad tags), Linux cooked v1
+// Link layers: Ethernet (IEEE 802.3; 802.1Q, 802.1ad and 802.1ah tags), Linux cooked v1
 // and v2, raw IP, BSD loopback, PPP (RFC 1661, 1662), PPPoE (RFC 2516), Cisco
 // HDLC, frame relay (RFC 2427), ATM LLC (RFC 2684), 802.11 with and without
 // radiotap, NFLOG. Tunnels: MPLS (RFC 3032), GRE (RFC 2784, 2890, 2637), ERSPAN
@@ -23,8 +23,9 @@
 // or the defragmenter's buffer, until the next Decode. Checksums are not
 // looked at: offload leaves them unfinished in honest captures.
 //
-// Not handled: IPv6 jumbograms, IPsec ESP, IPComp, L2TP, 802.11 fragments and
-// aggregates. No protocol above the transport header may enter the room.
+// Not handled: IPv6 jumbograms, IPsec ESP, IPComp, L2TP, Teredo, VXLAN-GPE,
+// ERSPAN III, 802.11 fragments and aggregates, token ring and ARCNET. Packets
+// quoted in ICMP errors are refused with them. No protocol above the transport header may enter the room.
 package link
 
 import (
@@ -358,7 +359,7 @@ func (d *Decoder) Decode(lt uint16, data []byte, origLen int, timeNs int64, p *P
 		}
 	}
 	if d.guessed && d.verdict != Used {
-		*p = d.plain
+		*p, d.hop = d.plain, d.plainHop
 		d.verdict = Used
 	}
 	if d.verdict == Used {

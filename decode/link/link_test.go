@@ -302,6 +302,15 @@ func TestPadding(t *testing.T) {
 	}
 }
 
+// UDP's own length ends the payload where it is less than IP's.
+func TestUDPLength(t *testing.T) {
+	frame := ipv4Packet(17, cat(udpDatagram(1, 2, []byte("payload")), []byte("more")))
+	var p Packet
+	if v := NewDecoder().Decode(101, frame, len(frame), 0, &p); v != Used || string(p.Payload) != "payload" || p.WireLen != 7 {
+		t.Errorf("%v %q %d", v, p.Payload, p.WireLen)
+	}
+}
+
 // RTP, RTCP and others on the ports of tunnels and of gopacket's decoders.
 func TestPortsProveNothing(t *testing.T) {
 	payloads := [][]byte{rtp(), cat([]byte{0x80, 200}, u16(6), make([]byte, 24)), []byte("hello, hello"), {8}, nil,
@@ -310,6 +319,8 @@ func TestPortsProveNothing(t *testing.T) {
 		cat([]byte{0x30, 255}, u16(60), u32(1), []byte{0x45}, make([]byte, 59)), // GTP-U, total length 0
 		cat([]byte{0x30, 1}, u16(4), u32(1), u32(0)),                            // GTP-U echo
 		cat(vxlanHeader(1), ethFrame(0x0806, make([]byte, 28))),
+		cat(vxlanHeader(1), ethFrame(0x0800, ipv4Packet(17, udpDatagram(1, 2, rtp()))[:100])), // IP longer than the datagram
+		cat(vxlanHeader(1), ethFrame(0x86dd, ipv6Packet(17, udpDatagram(1, 2, rtp()))[:100])),
 	}
 	for _, port := range []int{53, 123, 1812, 2152, 3784, 4789, 5060, 5061, 6081, 6343, 8472} {
 		for i, payload := range payloads {

@@ -61,7 +61,7 @@ type Event struct {
 
 	ClientHello *ClientHello // of KindClientHello
 	ServerHello *ServerHello // of KindServerHello
-	Certificate *Certificate // of KindCertificate
+	Certificate *Certificate // of KindCertificate; nil when Err says that there is no list
 	Alert       Alert        // of KindAlert; the zero value when encrypted
 }
 

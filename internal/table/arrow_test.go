@@ -28,7 +28,7 @@ import (
 func TestArrowReadBack(t *testing.T) {
 	d := randomDataset(11, 500)
 	for i := range arrowBatch + 10 { // more than one batch with dictionaries
-		d.Signals = append(d.Signals, sessions.Signal{Experiment: "e", At: decode.Time(1e18 + i), Protocol: []string{"sip", "tls", ""}[i%3]})
+		d.Signals = append(d.Signals, sessions.Signal{Experiment: "e", At: decode.Time(1e18) + decode.Time(i), Protocol: []string{"sip", "tls", ""}[i%3]})
 	}
 	for _, s := range Schemas() {
 		sp := find(s.Name)

@@ -330,7 +330,7 @@ func TestRoundTripLarge(t *testing.T) {
 	n := rowGroup + 1000
 	d := new(Dataset)
 	for i := range n {
-		m := sessions.Message{Experiment: "big", SID: fmt.Sprintf("SM%032x", i), Status: "sent", File: "m.json", QueuedAt: decode.Time(1e18 + i)}
+		m := sessions.Message{Experiment: "big", SID: fmt.Sprintf("SM%032x", i), Status: "sent", File: "m.json", QueuedAt: decode.Time(1e18) + decode.Time(i)}
 		if i%3 == 0 {
 			m.Record = decode.Some(int64(i))
 		}

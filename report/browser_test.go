@@ -1,0 +1,155 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/twtrace/twtrace/internal/table"
+)
+
+// probe runs last in the page and writes what it finds where --dump-dom shows it.
+const probe = `(function(){
+var r=document.documentElement,q=function(s){return document.querySelectorAll(s)};
+function seen(e){return e.getBoundingClientRect().height>0}
+r.setAttribute('data-pwned',typeof window.pwned);
+r.setAttribute('data-sections',Array.prototype.filter.call(q('section'),seen).length+' of '+q('section').length);
+r.setAttribute('data-charts',Array.prototype.filter.call(q('.chart canvas'),seen).length+' of '+q('script.opt').length);
+r.setAttribute('data-drawings',Array.prototype.filter.call(q('figure .plot'),seen).length+' of '+q('figure .plot').length);
+r.setAttribute('data-sideways',String(r.scrollWidth>r.clientWidth));
+r.setAttribute('data-panels',q('.ladder').length+' '+q('.det.show').length);
+document.title='done';
+})();`
+
+func browser(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if p, err := exec.LookPath(name); err == nil {
+			return p
+		}
+	}
+	t.Skip("no browser")
+	return ""
+}
+
+// look opens a page and returns its DOM after the scripts, and what the console said.
+func look(t *testing.T, exe, page string, width int, flags ...string) (dom, console string) {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "report.html")
+	if err := os.WriteFile(file, []byte(page), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	args := append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+		"--user-data-dir=" + filepath.Join(dir, "profile"), fmt.Sprintf("--window-size=%d,1000", width), "--enable-logging=stderr", "--virtual-time-budget=10000", "--dump-dom"}, flags...)
+	cmd := exec.Command(exe, append(args, "file://"+file)...)
+	var out, log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := cmd.Run(); err != nil {
+		t.Skipf("the browser does not run: %v", err)
+	}
+	for _, line := range strings.Split(log.String(), "\n") {
+		if strings.Contains(line, "CONSOLE") {
+			console += line + "\n"
+		}
+	}
+	return out.String(), console
+}
+
+func TestBrowser(t *testing.T) {
+	exe := browser(t)
+	for _, c := range []struct {
+		name  string
+		d     *table.Dataset
+		csp   bool
+		width int
+	}{
+		{"hostile", hostile(), true, 1200},
+		{"hostile without policy", hostile(), false, 1200},
+		{"hostile on a phone", hostile(), true, 390},
+		{"sip", sipTrace(), true, 1200},
+		{"study", study(), true, 1000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := Write(&b, c.d, Options{Title: attack, Reproduce: attack}); err != nil {
+				t.Fatal(err)
+			}
+			page := b.String()
+			if c.csp {
+				page = strings.Replace(page, "script-src ", "script-src "+hash(probe)+" ", 1)
+			} else {
+				page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAllString(page, "")
+			}
+			page = strings.Replace(page, "</body></html>", "<script>"+probe+"</script></body></html>", 1)
+			dom, console := look(t, exe, page, c.width)
+			if !strings.Contains(dom, "data-pwned=") {
+				t.Fatalf("the probe did not run; console: %s", console)
+			}
+			if console != "" {
+				t.Errorf("console: %s", console)
+			}
+			get := func(name string) string {
+				m := regexp.MustCompile(` data-` + name + `="([^"]*)"`).FindStringSubmatch(dom)
+				if m == nil {
+					return "absent"
+				}
+				return m[1]
+			}
+			if got := get("pwned"); got != "undefined" {
+				t.Errorf("a text of the capture ran as script: %s", got)
+			}
+			same := func(what string) {
+				var a, b int
+				if _, err := fmt.Sscanf(get(what), "%d of %d", &a, &b); err != nil || a != b || b == 0 {
+					t.Errorf("%s visible: %s", what, get(what))
+				}
+			}
+			same("sections")
+			same("drawings")
+			if c.width > 860 {
+				same("charts")
+			}
+			if get("sideways") != "false" {
+				t.Error("the page scrolls sideways")
+			}
+			var ladders, panels int
+			if fmt.Sscanf(get("panels"), "%d %d", &ladders, &panels); ladders != panels {
+				t.Errorf("%d ladders, %d panels shown", ladders, panels)
+			}
+		})
+	}
+}
+
+// Without script the page is whole: nothing is drawn by script alone.
+func TestBrowserWithoutScript(t *testing.T) {
+	exe := browser(t)
+	var b bytes.Buffer
+	if err := Write(&b, sipTrace(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	page := regexp.MustCompile(`(?s)<script>.*?</script>`).ReplaceAllString(b.String(), "")
+	page = strings.Replace(page, "script-src ", "script-src "+hash(probe)+" ", 1)
+	page = strings.Replace(page, "</body></html>", "<script>"+probe+"</script></body></html>", 1)
+	dom, console := look(t, exe, page, 1200)
+	if console != "" {
+		t.Errorf("console: %s", console)
+	}
+	for _, want := range []string{`data-charts="0 of 1"`, `data-sideways="false"`} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	m := regexp.MustCompile(`data-drawings="(\d+) of (\d+)"`).FindStringSubmatch(dom)
+	if m == nil || m[1] != m[2] || m[1] == "0" {
+		t.Errorf("drawings seen without script: %v", m)
+	}
+}
