@@ -303,7 +303,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		}
 	}
 
-	type again struct{ n, last int }
+	type again struct{ n int }
 	repeats := map[string]*again{}
 	var copies [][2]int // rung, its number among the copies
 	var copyKeys []string

@@ -102,8 +102,10 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 		"plot": func(f Figure, p Plot) string {
 			return draw(p.svg(p.Width, "w", f.alt()), p.svg(narrow, "n", f.alt()))
 		},
-		"live":    func(p Plot) (*live, error) { return p.live() },
-		"ladder":  func(l Ladder) string { return draw(l.svg(ladderW, "w"), l.svg(narrow, "n")) },
+		"live": func(p Plot) (*live, error) { return p.live() },
+		"ladder": func(l Ladder) string {
+			return draw(l.svg(ladderW, "w even"), l.scaleSVG(ladderW, "w true"), l.svg(narrow, "n"))
+		},
 		"typical": func(s Scenario) string { return draw(s.typicalSVG(wide, "w"), s.typicalSVG(narrow, "n")) },
 		"graph":   func(g *Graph) string { return draw(g.svg(wide, "w"), g.svg(narrow, "n")) },
 		"layout": func(f Figure) string {

@@ -652,22 +652,30 @@ func (l *Ladder) mediaBars(s *svg, x []float64, ps []place) {
 func (l *Ladder) svg(width float64, class string) string {
 	s := &svg{}
 	small := width < 500
-	left, right, step := 132.0, width-44, 30.0
+	left, right, step := 166.0, width-44, 30.0
 	if len(l.Lanes) > 4 {
-		left, right = 124, width-30
+		left, right = 150, width-30
 	}
+	const axisX, timeX = 34.0, 116.0
 	if small {
 		left, right, step = 28, width-28, 38
 	}
 	x := laneX(len(l.Lanes), left, right)
 	ps, h := l.rows(l.headHeight(x)+2, step, 24, small)
 	s.begin(class, width, h, "Ladder of "+l.Title+", "+plural(int64(len(l.Rows)), "row", "rows"))
-	textLeft := 96.0
+	textLeft := timeX + 6
 	if small {
 		textLeft = 0
 	}
 	l.heads(s, x, textLeft, width, h-6)
 	l.mediaBars(s, x, ps)
+	var sc timeScale
+	if !small && len(ps) > 0 {
+		first, last := ps[0], ps[len(ps)-1]
+		sc = l.scale(axisX, first.y, max(last.y, first.y+20))
+		s.text("s e", axisX+12, first.y-24, "seconds")
+		sc.draw(s)
+	}
 	for i := range l.Rows {
 		r := &l.Rows[i]
 		p := ps[i]
@@ -692,7 +700,7 @@ func (l *Ladder) svg(width float64, class string) string {
 				s.text(c, cx, y+16*float64(n), t)
 			}
 			if !small {
-				s.text("s e tm", 88, p.top+10, r.Time)
+				s.text("s e tm", timeX, p.top+10, r.Time)
 			}
 		default:
 			if r.Detail != nil {
@@ -700,7 +708,11 @@ func (l *Ladder) svg(width float64, class string) string {
 			} else {
 				s.open("g", "class", "rung")
 			}
-			s.rect("hit", max(left-116, 0), p.top+1, width, p.bottom-p.top-1)
+			if small {
+				s.rect("hit", 0, p.top+1, width, p.bottom-p.top-1)
+			} else {
+				s.rect("hit", axisX+14, p.top+2, width-axisX-14, p.bottom-p.top-2)
+			}
 			label := r.Label
 			if r.Again != "" {
 				label += " (" + r.Again + ")"
@@ -717,7 +729,8 @@ func (l *Ladder) svg(width float64, class string) string {
 				half := textWidth(label, 13) / 2
 				cx := min(max((x[r.From]+x[r.To])/2, textLeft+half), width-half)
 				s.text(lc+" m", cx, p.y-6, label)
-				s.text("s e tm", 88, p.y+4, r.Time)
+				s.text("s e tm", timeX, p.y+4, r.Time)
+				s.el("path", "class", "lead", "d", "M"+num(axisX)+" "+num(sc.at(r.At))+"L"+num(axisX+8)+" "+num(p.y)+"h4")
 			}
 			rungLine(s, r, x[r.From], x[r.To], p.y)
 			if r.Detail != nil {

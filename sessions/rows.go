@@ -281,7 +281,7 @@ type Oddity struct {
 	Rule            string `col:"rule" key:"1" doc:"rule id"`
 	Severity        string `col:"severity" enum:"info|warn|error" doc:"how grave"`
 	At              Time   `col:"at" key:"1" doc:"when"`
-	Subject         string `col:"subject" doc:"call, stream, host or queue"`
+	Subject         string `col:"subject" key:"1" doc:"call, stream, host or queue"`
 	Text            string `col:"text" doc:"what a reader should know"`
 	File            string `col:"file" doc:"evidence: file"`
 	Frame           Int    `col:"frame" doc:"evidence: frame"`
