@@ -189,9 +189,9 @@ func known(o decode.Opt[float64]) *float64 {
 	return &v
 }
 
-// rateFigure is Figure 1 or 2: rates over x. It is nil when there is nothing
+// rateFigure is the study's Figure 1 (calls) or 2 (messages): rates over x. It is nil when there is nothing
 // to draw: no row with both x and an observed rate.
-func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64) *Figure {
+func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64, no *int) *Figure {
 	var rows []rates.Rate
 	promises := map[float64]int{}
 	for _, r := range all {
@@ -219,10 +219,8 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	})
 	slices.SortStableFunc(rows, func(a, b rates.Rate) int { return cmp.Compare(a.X.V, b.X.V) })
 
-	unit, id, no := "calls", "fig1", 1
-	if kind == "messages" {
-		unit, id, no = "messages", "fig2", 2
-	}
+	*no++
+	unit, id := kind, "fig"+strconv.Itoa(*no)
 	one := unit[:len(unit)-1]
 	xs := []float64{}
 	for _, r := range rows {
@@ -385,7 +383,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64)
 	p.Panels = append(p.Panels, Panel{Title: "Dequeue rate, " + unit + "/s", Height: 240, Y: ya, Bands: bands, Notes: beyond,
 		Series: append(series, observed)})
 
-	f := &Figure{ID: id, No: no, Plots: []Plot{p}}
+	f := &Figure{ID: id, No: *no, Plots: []Plot{p}}
 	f.Caption = rateFinding(kind, rows) + " Bars are the certain interval of the rate in that run; the grey band is the promise ± " + short(100*tol, 3) + nbsp + "%, dashed the promise itself."
 	if kind == "messages" {
 		f.Caption += " The promise is " + short(promise, 3) + "/s for each segment, divided by the segments of one message."

@@ -149,12 +149,12 @@ func Build(d *table.Dataset, o Options) *Page {
 	b.head(p)
 	b.verdicts(p)
 	b.damage(p)
-	no := 2
+	no := 0
 	for _, kind := range []string{"calls", "messages"} {
 		if !b.measured(kind) {
 			continue
 		}
-		if f := rateFigure(kind, d.Rates, b.sim, b.tol); f != nil {
+		if f := rateFigure(kind, d.Rates, b.sim, b.tol, &no); f != nil {
 			p.Figures = append(p.Figures, *f)
 		}
 		if t := b.runs(kind); t != nil {
@@ -218,6 +218,14 @@ type builder struct {
 // has rows of rates too, that only say why there is none.
 func (b *builder) measured(kind string) bool {
 	return slices.ContainsFunc(b.d.Rates, func(r rates.Rate) bool { return r.Kind == kind && known(r.ObservedPerS) != nil })
+}
+
+// meant tells whether a row of rates is of a measurement at all, so that its
+// absence of a rate is news.
+func (b *builder) meant(r rates.Rate) bool {
+	return r.X.Known || known(r.ObservedPerS) != nil || known(r.QueuePerS) != nil || slices.ContainsFunc(b.d.Experiments, func(e table.Experiment) bool {
+		return e.Experiment == r.Experiment && e.KindBy == "manifest" && e.Kind != "capture"
+	})
 }
 
 // simulated are the experiments whose labels say {"source":"simulated"}.
@@ -445,6 +453,9 @@ func (b *builder) verdicts(p *Page) {
 	groups := map[groupKey][]rates.Rate{}
 	var keys []groupKey
 	for _, r := range b.d.Rates {
+		if !b.meant(r) {
+			continue
+		}
 		k := groupKey{r.Kind, r.GuaranteePerS, r.X.V, r.X.Known, b.sim[r.Experiment], 0}
 		if r.ExpectedPerS.Known {
 			k.expect = r.ExpectedPerS.V
@@ -973,7 +984,7 @@ func (b *builder) runs(kind string) *Table {
 	}
 	t.Cols = append(t.Cols, Col{"Expected", unit, true}, Col{"Observed", unit, true}, Col{"In this run", unit, true})
 	if has.sus {
-		t.Cols = append(t.Cols, Col{"Sustained, 95" + nbsp + "%", "segments/s", true})
+		t.Cols = append(t.Cols, Col{"Sustained", "95" + nbsp + "%, segments/s", true})
 	}
 	if has.wait {
 		t.Cols = append(t.Cols, Col{"Wait", "median, s", true})
