@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"github.com/twtrace/twtrace/decode/link"
-	"github.com/twtrace/twtrace/decode/tcp"
 )
 
 // App is the protocol inside a flow.
@@ -168,12 +167,6 @@ const (
 	flagSYN = 2
 	flagACK = 16
 )
-
-// connection is what a TCP flow holds while it is read.
-type connection struct {
-	tcp    tcp.Conn
-	halves [2]byteStream
-}
 
 // copies recognises a packet that the capture holds twice: on two sides of a
 // router, a VLAN or a mirror port. A copy has the same addresses, IP

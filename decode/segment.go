@@ -11,24 +11,35 @@ import (
 	"github.com/twtrace/twtrace/decode/tls"
 )
 
-// byteStream is one direction of a TCP connection above reassembly.
+// connection is what a TCP flow holds while it is read.
+type connection struct {
+	tcp  tcp.Conn
+	wire [2]byteStream
+}
+
+// byteStream is one direction of a byte stream.
 type byteStream struct {
 	app     App
 	decided bool
 	lost    bool   // a gap came: find the next message first
-	buf     []byte // bytes of a message that is not whole yet
-	marks   []mark // which frame brought which part of buf
-	off     int64  // stream offset, for the marks of HTTP and TLS
+	off     int64  // stream offset of the next byte
+	buf     []byte // bytes of a SIP or DNS message that is not whole yet
+	marks   []mark // where the bytes from each offset on came from
 	http    *http.Parser
 	tls     *tls.Parser
 }
 
-// mark says that the bytes from off on came with a frame; off counts in buf,
-// for HTTP and TLS in the stream.
+// mark says which frames brought the bytes from an offset on: the one that
+// carried them, and the one whose arrival made them readable in order.
 type mark struct {
-	off   int64
-	frame int64
+	off         int64
+	first, done place
+	time        Time
+}
+
+type place struct {
 	file  int32
+	frame int64
 }
 
 const maxPending = 1 << 20 // bytes of one message that are waited for
@@ -46,10 +57,8 @@ func (d *Decoder) segment(f *Flow, dir uint8, p *link.Packet) {
 		f.conn = &connection{tcp: tcp.Conn{Budget: &d.budget}}
 	}
 	d.sink.f = f
-	c := f.conn
-	ev := &d.event
-	file, frame, now := ev.Pos.File, ev.Pos.Frame, ev.Time
-	r := c.tcp.Segment(&d.sink, int(dir), p.Seq, p.Ack, p.Flags, p.Payload, p.WireLen, packFrame(file, frame), int64(now))
+	file, frame, now := d.event.Pos.File, d.event.Pos.Frame, d.event.Time
+	r := f.conn.tcp.Segment(&d.sink, int(dir), p.Seq, p.Ack, p.Flags, p.Payload, p.WireLen, packFrame(file, frame), int64(now))
 	if r&tcp.NewConn != 0 {
 		d.closeFlow(f)
 		if g, gdir := d.flows.restart(p); g != nil {
@@ -70,7 +79,7 @@ func (d *Decoder) segment(f *Flow, dir uint8, p *link.Packet) {
 		d.ledger.Out(LayerTCP, "retransmission", 1, size)
 	case r&(tcp.Stray|tcp.AfterClose) != 0 && p.WireLen > 0:
 		d.ledger.Out(LayerTCP, "outside the window", 1, size)
-	case p.WireLen > 0 && f.conn.halves[dir].decided && f.conn.halves[dir].app == AppUnknown:
+	case p.WireLen > 0 && f.conn != nil && f.conn.wire[dir].decided && f.conn.wire[dir].app == AppUnknown:
 		d.ledger.Out(LayerTCP, "unknown payload", 1, size)
 	default:
 		d.tcp.count++
@@ -84,9 +93,7 @@ const frameBits = 44
 
 func packFrame(file int32, frame int64) int64 { return int64(file)<<frameBits | frame }
 
-func unpackFrame(n int64) (file int32, frame int64) {
-	return int32(n >> frameBits), n & (1<<frameBits - 1)
-}
+func unpackFrame(n int64) place { return place{int32(n >> frameBits), n & (1<<frameBits - 1)} }
 
 // closeFlow ends the reading of a TCP flow.
 func (d *Decoder) closeFlow(f *Flow) {
@@ -111,31 +118,81 @@ func (d *Decoder) finishFlows() {
 
 // Data takes the next bytes of one direction.
 func (k *tcpSink) Data(dir int, c *tcp.Chunk) {
-	d, f := k.d, k.f
-	s := &f.conn.halves[dir]
-	file, frame := unpackFrame(c.DoneFrame)
-	ev := &d.event
-	*ev = Event{Time: Time(c.DoneTime), Pos: Pos{File: file, Frame: frame}, Flow: f, Dir: uint8(dir), WireLen: len(c.Data)}
+	m := mark{first: unpackFrame(c.Frame), done: unpackFrame(c.DoneFrame), time: Time(c.DoneTime)}
+	k.d.take(k.f, &k.f.conn.wire, dir, c.Data, m)
+}
+
+// Gap says that bytes of one direction are missing.
+func (k *tcpSink) Gap(dir int, n, frame, time int64) {
+	k.d.lose(&k.f.conn.wire[dir], n)
+}
+
+// Close ends one direction.
+func (k *tcpSink) Close(dir int, rst bool, frame, time int64) {
+	k.d.end(k.f, &k.f.conn.wire, dir)
+}
+
+// take gives the next bytes of one direction of a pair of streams to whatever
+// they are.
+func (d *Decoder) take(f *Flow, pair *[2]byteStream, dir int, data []byte, m mark) {
+	s := &pair[dir]
+	m.off = s.off
+	s.marks = append(s.marks, m)
+	s.off += int64(len(data))
 	if !s.decided || s.app == AppUnknown {
-		s.app = classify(c.Data, f)
 		s.decided = true
-		if s.app == AppUnknown {
+		if s.app = classify(data, f); s.app == AppUnknown {
+			s.marks = s.marks[:0]
 			return
-		}
-		if s.app == AppTLS {
-			s.tls = new(tls.Parser)
-		}
-		if s.app == AppHTTP {
-			s.http = new(http.Parser)
 		}
 	}
 	switch s.app {
 	case AppTLS:
-		d.tlsBytes(f, s, c)
+		if s.tls == nil {
+			s.tls = new(tls.Parser)
+		}
+		s.tls.Feed(data)
+		d.tlsMessages(f, s, dir)
 	case AppHTTP:
-		d.httpBytes(f, s, c)
+		if s.http == nil {
+			s.http = new(http.Parser)
+		}
+		s.http.Feed(data)
+		d.httpMessages(f, pair, dir)
 	default:
-		d.bufferedBytes(s, c)
+		s.buf = append(s.buf, data...)
+		d.framedMessages(f, s, dir)
+	}
+}
+
+// lose says that n bytes of a stream are missing.
+func (d *Decoder) lose(s *byteStream, n int64) {
+	switch {
+	case s.tls != nil:
+		s.tls.Lost(n)
+	case s.http != nil:
+		s.http.Lost(n)
+	default:
+		if len(s.buf) > 0 {
+			d.ledger.Count(appLayer(s.app), "cut by a gap", int64(len(s.buf)))
+		}
+		s.buf, s.marks, s.lost = s.buf[:0], s.marks[:0], true
+	}
+	s.off += n
+}
+
+// end says that a stream has no more bytes.
+func (d *Decoder) end(f *Flow, pair *[2]byteStream, dir int) {
+	s := &pair[dir]
+	if s.http != nil {
+		s.http.Finish()
+		d.httpMessages(f, pair, dir)
+	}
+	if len(s.buf) > 0 {
+		if !isKeepAlive(s.buf) {
+			d.ledger.Count(appLayer(s.app), "cut by the end of the connection", int64(len(s.buf)))
+		}
+		s.buf, s.marks = nil, nil
 	}
 }
 
@@ -159,40 +216,6 @@ func classify(b []byte, f *Flow) App {
 	return AppUnknown
 }
 
-// Gap says that bytes of one direction are missing.
-func (k *tcpSink) Gap(dir int, n, frame, time int64) {
-	s := &k.f.conn.halves[dir]
-	switch {
-	case s.tls != nil:
-		s.tls.Lost(n)
-		s.off += n
-	case s.http != nil:
-		s.http.Lost(n)
-		s.off += n
-	default:
-		if len(s.buf) > 0 {
-			k.d.ledger.Count(appLayer(s.app), "cut by a gap", int64(len(s.buf)))
-		}
-		s.buf, s.marks, s.lost = s.buf[:0], s.marks[:0], true
-	}
-}
-
-// Close ends one direction.
-func (k *tcpSink) Close(dir int, rst bool, frame, time int64) {
-	d, f := k.d, k.f
-	s := &f.conn.halves[dir]
-	file, n := unpackFrame(frame)
-	if s.http != nil {
-		d.event = Event{Time: Time(time), Pos: Pos{File: file, Frame: n, First: n}, Flow: f, Dir: uint8(dir)}
-		s.http.Finish()
-		d.httpMessages(f, s)
-	}
-	if len(s.buf) > 0 {
-		d.ledger.Count(appLayer(s.app), "cut by the end of the connection", int64(len(s.buf)))
-		s.buf, s.marks = nil, nil
-	}
-}
-
 func appLayer(a App) Layer {
 	if a == AppDNS {
 		return LayerDNS
@@ -200,43 +223,75 @@ func appLayer(a App) Layer {
 	return LayerSIP
 }
 
-// bufferedBytes frames SIP (RFC 3261 18.3, by Content-Length) and DNS (RFC
-// 1035 4.2.2, by length) messages.
-func (d *Decoder) bufferedBytes(s *byteStream, c *tcp.Chunk) {
-	file, frame := unpackFrame(c.Frame)
-	s.marks = append(s.marks, mark{int64(len(s.buf)), frame, file})
-	s.buf = append(s.buf, c.Data...)
-	off := 0
-	for off < len(s.buf) && !d.stopped {
-		rest := s.buf[off:]
+// at sets up d.event for the message in [off, end) of a stream.
+func (d *Decoder) at(f *Flow, s *byteStream, dir int, off, end int64) {
+	d.event = Event{Flow: f, Dir: uint8(dir), WireLen: int(end - off)}
+	if len(s.marks) == 0 {
+		return
+	}
+	first, done := s.marks[0], s.marks[0]
+	for _, m := range s.marks {
+		if m.off <= off {
+			first = m
+		}
+		if m.off >= end {
+			break
+		}
+		done = m
+	}
+	d.event.Time = done.time
+	d.event.Pos = Pos{File: done.done.file, Frame: done.done.frame, First: done.done.frame}
+	if first.first.file == done.done.file && first.first.frame < done.done.frame {
+		d.event.Pos.First = first.first.frame
+	}
+}
+
+// forget drops the marks of bytes before off.
+func (s *byteStream) forget(off int64) {
+	keep := 0
+	for keep+1 < len(s.marks) && s.marks[keep+1].off <= off {
+		keep++
+	}
+	if keep > 0 {
+		s.marks = append(s.marks[:0], s.marks[keep:]...)
+	}
+}
+
+// framedMessages reads SIP (RFC 3261 18.3, by Content-Length) and DNS (RFC
+// 1035 4.2.2, by length) messages from the buffer.
+func (d *Decoder) framedMessages(f *Flow, s *byteStream, dir int) {
+	base := s.off - int64(len(s.buf))
+	pos := 0
+	for pos < len(s.buf) && !d.stopped {
+		rest := s.buf[pos:]
+		off := base + int64(pos)
 		if s.app == AppDNS {
 			msg, n, err := dns.Frame(rest)
 			if err != nil {
 				d.ledger.Count(LayerDNS, "malformed", int64(len(rest)))
-				off = len(s.buf)
+				pos = len(s.buf)
 				break
 			}
 			if n == 0 {
 				break
 			}
 			if len(msg) > 0 {
-				d.firstFrame(s, int64(off))
-				d.event.WireLen = len(msg)
-				d.event.Flow.Apps[AppDNS]++
+				f.Apps[AppDNS]++
+				d.at(f, s, dir, off, off+int64(n))
 				d.dnsMessage(msg)
 			}
-			off += n
+			pos += n
 			continue
 		}
 		if s.lost {
 			n := sip.Resync(rest)
 			if n < 0 {
-				off = len(s.buf)
+				pos = len(s.buf)
 				break
 			}
-			off += n
-			rest = s.buf[off:]
 			s.lost = false
+			pos += n
+			continue
 		}
 		n, ok, err := sip.Frame(rest)
 		if err != nil {
@@ -244,90 +299,33 @@ func (d *Decoder) bufferedBytes(s *byteStream, c *tcp.Chunk) {
 			d.ledger.Count(LayerSIP, "malformed", int64(len(rest)))
 			next := sip.Resync(rest[1:])
 			if next < 0 {
-				off = len(s.buf)
-				s.lost = true
+				pos, s.lost = len(s.buf), true
 				break
 			}
-			off += 1 + next
+			pos += 1 + next
 			continue
 		}
 		if !ok {
+			pos += n // keep-alives
 			break
 		}
-		if !isKeepAlive(rest[:n]) {
-			d.firstFrame(s, int64(off))
-			d.event.WireLen = n
-			d.event.Flow.Apps[AppSIP]++
-			d.sipMessage(rest[:n])
-		}
-		off += n
+		f.Apps[AppSIP]++
+		d.at(f, s, dir, off, off+int64(n))
+		d.sipMessage(rest[:n])
+		pos += n
 	}
-	if len(s.buf)-off > maxPending {
-		d.ledger.Count(appLayer(s.app), "too long", int64(len(s.buf)-off))
-		off = len(s.buf)
-		s.lost = true
+	if len(s.buf)-pos > maxPending {
+		d.ledger.Count(appLayer(s.app), "too long", int64(len(s.buf)-pos))
+		pos, s.lost = len(s.buf), true
 	}
-	s.consume(off)
+	s.buf = append(s.buf[:0], s.buf[pos:]...)
+	s.forget(base + int64(pos))
 }
 
-// firstFrame names the frame that began the message at off.
-func (d *Decoder) firstFrame(s *byteStream, off int64) {
-	if len(s.marks) == 0 {
-		d.event.Pos.First = d.event.Pos.Frame
-		return
-	}
-	first := s.marks[0]
-	for _, m := range s.marks {
-		if m.off > off {
-			break
-		}
-		first = m
-	}
-	d.event.Pos.First = d.event.Pos.Frame
-	if first.file == d.event.Pos.File {
-		d.event.Pos.First = first.frame
-	}
-}
-
-// consume drops the first n bytes of the buffer.
-func (s *byteStream) consume(n int) {
-	if n == 0 {
-		return
-	}
-	if n >= len(s.buf) {
-		s.buf, s.marks = s.buf[:0], s.marks[:0]
-		return
-	}
-	s.forget(int64(n))
-	for i := range s.marks {
-		s.marks[i].off = max(0, s.marks[i].off-int64(n))
-	}
-	s.buf = append(s.buf[:0], s.buf[n:]...)
-}
-
-// forget drops the marks of bytes before off.
-func (s *byteStream) forget(off int64) {
-	keep := 0
-	for i, m := range s.marks {
-		if m.off <= off {
-			keep = i
-		}
-	}
-	s.marks = append(s.marks[:0], s.marks[keep:]...)
-}
-
-// httpBytes feeds HTTP/1.1 (RFC 9112). After an upgrade the rest of the stream
-// is another protocol's.
-func (d *Decoder) httpBytes(f *Flow, s *byteStream, c *tcp.Chunk) {
-	file, frame := unpackFrame(c.Frame)
-	s.marks = append(s.marks, mark{s.off, frame, file})
-	s.off += int64(len(c.Data))
-	s.http.Feed(c.Data)
-	d.httpMessages(f, s)
-}
-
-func (d *Decoder) httpMessages(f *Flow, s *byteStream) {
-	ev := d.event
+// httpMessages reads HTTP/1.1 (RFC 9112). After an upgrade the rest of the
+// stream is another protocol's.
+func (d *Decoder) httpMessages(f *Flow, pair *[2]byteStream, dir int) {
+	s, other := &pair[dir], &pair[1-dir]
 	for !d.stopped {
 		ok, err := s.http.Next(&d.http)
 		if err != nil {
@@ -338,24 +336,23 @@ func (d *Decoder) httpMessages(f *Flow, s *byteStream) {
 			break
 		}
 		m := &d.http
-		d.event = ev
-		d.firstFrame(s, m.Off)
-		s.forget(m.End)
 		f.Apps[AppHTTP]++
 		d.ledger.Count(LayerHTTP, ReasonUsed, m.End-m.Off)
 		if m.Request {
 			if f.ServerName == "" && m.Host != "" {
 				f.ServerName, f.ServerNameBy = m.Host, "http-host"
 			}
-			if o := &f.conn.halves[1-ev.Dir]; o.http != nil {
-				o.http.Requested(m.Method)
-			} else if !o.decided {
-				o.app, o.decided, o.http = AppHTTP, true, new(http.Parser)
-				o.http.Requested(m.Method)
+			if !other.decided {
+				other.app, other.decided, other.http = AppHTTP, true, new(http.Parser)
+			}
+			if other.http != nil {
+				other.http.Requested(m.Method)
 			}
 		}
-		d.event.Kind, d.event.HTTP, d.event.WireLen = EventHTTP, m, int(m.End-m.Off)
+		d.at(f, s, dir, m.Off, m.End)
+		d.event.Kind, d.event.HTTP = EventHTTP, m
 		d.emit()
+		s.forget(m.End)
 	}
 	if s.http.Upgraded() {
 		s.http.Rest()
@@ -366,14 +363,9 @@ func (d *Decoder) httpMessages(f *Flow, s *byteStream) {
 	}
 }
 
-// tlsBytes reads the records of one direction (RFC 8446 5): what of the
+// tlsMessages reads the records of one direction (RFC 8446 5): what of the
 // handshake is in the clear, and that application data followed.
-func (d *Decoder) tlsBytes(f *Flow, s *byteStream, c *tcp.Chunk) {
-	file, frame := unpackFrame(c.Frame)
-	s.marks = append(s.marks, mark{s.off, frame, file})
-	s.off += int64(len(c.Data))
-	s.tls.Feed(c.Data)
-	ev := d.event
+func (d *Decoder) tlsMessages(f *Flow, s *byteStream, dir int) {
 	for !d.stopped {
 		ok, err := s.tls.Next(&d.tls)
 		if err != nil {
@@ -406,11 +398,10 @@ func (d *Decoder) tlsBytes(f *Flow, s *byteStream, c *tcp.Chunk) {
 			f.TLSVersion = m.ServerHello.Version
 		case tls.KindCertificate:
 		default:
-			continue // nothing for sessions in it yet
+			continue // nothing for sessions in it
 		}
-		d.event = ev
-		d.firstFrame(s, m.Off)
-		d.event.Kind, d.event.TLS, d.event.WireLen = EventTLS, m, m.Len
+		d.at(f, s, dir, m.Off, m.End)
+		d.event.Kind, d.event.TLS = EventTLS, m
 		d.emit()
 	}
 	s.forget(s.tls.Offset())

@@ -386,7 +386,7 @@ func standalone(drawings, headings []string) string {
 			panic("report: a drawing begins with its viewBox: " + err.Error())
 		}
 		width = max(width, w)
-		body.text("k h", 0, y+16, fit(headings[i], 14, w))
+		body.text("k h", 0, y+16, fit(headings[i], 16, w))
 		body.open("svg", "y", y+34, "width", w, "height", h, "viewBox", "0 0 "+num(w)+" "+num(h))
 		body.WriteString(inner)
 		body.WriteByte('\n')

@@ -102,11 +102,8 @@ func (sc timeScale) draw(s *svg) {
 			y := sc.at(int64(t.V * 1e9))
 			s.line("ax", sc.x-4, y, sc.x, y)
 			text := t.Text
-			if text == "" || len(ticks) == 1 {
-				text = short(t.V, 4)
-				if v := t.V; v > -10 && v < 10 {
-					text = trimZeros(fixed(v, 2))
-				}
+			if text == "" {
+				text = trimZeros(fixed(t.V, 3))
 			}
 			if y >= last+14 {
 				s.text("s e", sc.x-7, y+4, text)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -23,11 +24,12 @@ func (a *app) analyzeCommand() *cobra.Command {
 				return usagef("want -o DIR, the folder to write")
 			}
 			exps, opt, err := a.experiments(args, true)
+			var many *experiment.ManyError
+			if errors.As(err, &many) {
+				return usagef("%w; `twtrace batch %s -o %s` analyses all of them", err, shellQuote(many.Label), shellQuote(a.output))
+			}
 			if err != nil {
 				return err
-			}
-			if len(exps) > 1 {
-				return usagef("%s holds %d experiments (%s, ...); `twtrace batch %s -o %s` analyses all of them", args[0], len(exps), exps[0].Name, args[0], a.output)
 			}
 			return a.analyzeInto(exps, opt)
 		},

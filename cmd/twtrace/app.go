@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -81,10 +83,12 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())}
 	})
+	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("twtrace {{.Version}}\n")
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.CompletionOptions.DisableDefaultCmd = true // it takes wrong words without complaint
+	root.SetHelpCommand(a.helpCommand(root))
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Analysis:"}, &cobra.Group{ID: "table", Title: "Tables (one verb each; INPUT as for analyze):"})
-	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand())
+	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(root))
 	root.AddCommand(a.tableCommands()...)
 	return root
 }
@@ -94,6 +98,44 @@ func suggest(cmd *cobra.Command, word string) string {
 		return fmt.Sprintf("; did you mean %q?", s[0])
 	}
 	return ""
+}
+
+func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Help about a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("unknown command %q; `twtrace help` lists them%s", strings.Join(args, " "), suggest(root, args[0]))
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
+}
+
+func (a *app) completionCommand(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "completion SHELL", Short: "Print completions for bash, zsh, fish or powershell",
+		Example:   "  source <(twtrace completion bash)",
+		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
+		Args:      cobra.ArbitraryArgs,
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				switch args[0] {
+				case "bash":
+					return root.GenBashCompletionV2(a.stdout, true)
+				case "zsh":
+					return root.GenZshCompletion(a.stdout)
+				case "fish":
+					return root.GenFishCompletion(a.stdout, true)
+				case "powershell":
+					return root.GenPowerShellCompletionWithDesc(a.stdout)
+				}
+			}
+			return usagef("want one of bash, zsh, fish, powershell, found%s", cmp.Or(strings.TrimPrefix(quoted(args), ":"), " nothing"))
+		},
+	}
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -183,9 +225,15 @@ func visible(s string) string {
 // inputs turns arguments into INPUTs; key logs of --keys are INPUTs too.
 func (a *app) inputs(args []string) ([]experiment.Input, error) {
 	var list []experiment.Input
-	for _, arg := range append(args[:len(args):len(args)], a.keys...) {
+	stdin := false
+	for i, arg := range append(args[:len(args):len(args)], a.keys...) {
+		keys := i >= len(args)
 		if arg == "-" {
-			list = append(list, experiment.Input{Label: "standard input", Name: "-", Stdin: container.Stdin(a.stdin)})
+			if stdin {
+				return nil, usagef("want - once: standard input can be read once only")
+			}
+			stdin = true
+			list = append(list, a.pipe("standard input", "stdin", a.stdin, keys))
 			continue
 		}
 		abs, err := filepath.Abs(arg)
@@ -200,15 +248,50 @@ func (a *app) inputs(args []string) ([]experiment.Input, error) {
 			}
 			return nil, fmt.Errorf("%s: %w", arg, err)
 		}
-		in := experiment.Input{Label: arg, Name: filepath.Base(abs), Path: "."}
-		if info.IsDir() {
+		in := experiment.Input{Label: arg, Name: filepath.Base(abs), Path: ".", Keys: keys}
+		switch {
+		case info.IsDir():
 			in.FS = os.DirFS(abs)
-		} else {
+		case info.Mode().IsRegular():
 			in.FS, in.Path = os.DirFS(filepath.Dir(abs)), in.Name
+		default: // a pipe: it closes with the process
+			f, err := os.Open(abs)
+			if err != nil {
+				return nil, err
+			}
+			in = a.pipe(arg, in.Name, f, keys)
 		}
 		list = append(list, in)
 	}
 	return list, nil
+}
+
+// pipe is an INPUT that can be read once only. Waiting for it ends with the
+// context: a read that has begun cannot be called back, so it is done aside.
+func (a *app) pipe(label, name string, r io.Reader, keys bool) experiment.Input {
+	if f, ok := r.(*os.File); ok {
+		pr, pw := io.Pipe()
+		context.AfterFunc(a.ctx, func() { pw.CloseWithError(context.Canceled) })
+		go func() {
+			_, err := io.Copy(pw, f)
+			pw.CloseWithError(err)
+		}()
+		r = pr
+	}
+	file := container.Stdin(r)
+	file.Name = name
+	return experiment.Input{Label: label, Name: name, Pipe: file, Keys: keys}
+}
+
+// shellQuote makes one word for a shell of what a user may paste.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./,:=+@%", r)
+	}
+	if s != "" && strings.TrimLeftFunc(s, plain) == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // options are the analysis options that the flags give.
@@ -227,7 +310,8 @@ func (a *app) options() (experiment.Options, error) {
 		}
 	}
 	if a.tolerance != "" {
-		if _, err := fmt.Sscanf(strings.TrimSuffix(a.tolerance, "%"), "%g", &o.Rates.TolerancePct); err != nil || o.Rates.TolerancePct < 0 || o.Rates.TolerancePct >= 100 {
+		o.Rates.TolerancePct, err = strconv.ParseFloat(strings.TrimSuffix(a.tolerance, "%"), 64)
+		if err != nil || !(o.Rates.TolerancePct >= 0 && o.Rates.TolerancePct < 100) {
 			return o, usagef("--tolerance: want a percentage such as 5%%, found %q", a.tolerance)
 		}
 	}
@@ -238,7 +322,14 @@ func (a *app) options() (experiment.Options, error) {
 		return o, usagef("--queue-by: want account, from or service, found %q", a.queueBy)
 	}
 	o.Rates.Segmenting, o.Rates.QueueBy = a.segmenting, a.queueBy
-	return o, nil
+	if !oneOf(a.progress, "", "auto", "plain", "none") {
+		return o, usagef("--progress: want auto, plain or none, found %q", a.progress)
+	}
+	if o.Start != 0 && o.End != 0 && o.Start > o.End {
+		return o, usagef("--start %s is after --end %s", a.start, a.end)
+	}
+	_, err = a.displayZone()
+	return o, err
 }
 
 func oneOf(s string, allowed ...string) bool {
@@ -255,7 +346,7 @@ func parseTime(s string) (decode.Time, error) {
 		return 0, nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil {
+	if err != nil || t.Year() < 1678 || t.Year() > 2261 { // what int64 ns reach from end to end
 		return 0, fmt.Errorf("want a time as RFC 3339, such as 2013-11-21T18:00:00Z, found %q", s)
 	}
 	return decode.Time(t.UnixNano()), nil
@@ -340,41 +431,6 @@ func (a *app) tell(res *experiment.Result) {
 	for _, m := range res.Messages {
 		a.say("%s", m)
 	}
-}
-
-// unknownNamed is an error for files of no known kind that the command line
-// names itself; inside folders they only stand in table inputs.
-func unknownNamed(inputs []experiment.Input) error {
-	for _, in := range inputs {
-		if in.Stdin != nil || in.Path == "." {
-			continue
-		}
-		var found error
-		known := false
-		err := container.Walk(in.FS, in.Path, func(f *container.File) error {
-			if f.Name != in.Name {
-				known = true // an archive
-				return nil
-			}
-			c, err := f.Identify()
-			switch {
-			case err != nil:
-				known = true // damaged; Analyze says where
-			case c.Kind == container.Unknown:
-				found = fmt.Errorf("%s: want a capture, an export, a key log, a queue log, a manifest or an archive of these; found %s", in.Label, container.Describe(c.Head))
-			default:
-				known = true
-			}
-			return nil
-		}, func(string, error) { known = true })
-		if err != nil {
-			return fmt.Errorf("%s: %w", in.Label, err)
-		}
-		if !known && found != nil {
-			return found
-		}
-	}
-	return nil
 }
 
 // redactionKey is the content of --redact-key, or random bytes for this run.

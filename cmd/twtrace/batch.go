@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
@@ -28,7 +29,7 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 	defer out.abandon()
 	p := a.newProgress(exps...)
 	var mu sync.Mutex
-	made, damaged := 0, false
+	made, damaged, broken := 0, false, false
 	said := make([][]string, len(exps))
 	g, ctx := errgroup.WithContext(a.ctx)
 	g.SetLimit(jobs)
@@ -37,6 +38,10 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 			o := opt
 			o.Progress = p.part()
 			res, err := experiment.Analyze(ctx, e, o)
+			var internal *experiment.InternalError
+			if errors.As(err, &internal) {
+				res, err = experiment.Failed(e, o, err), nil
+			}
 			if err != nil {
 				return err
 			}
@@ -46,7 +51,11 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 			said[i] = res.Messages
 			mu.Lock()
 			defer mu.Unlock()
-			if res.Exit != experiment.ExitNothing {
+			switch res.Exit {
+			case experiment.ExitInternal:
+				broken = true
+			case experiment.ExitNothing:
+			default:
 				made++
 			}
 			damaged = damaged || res.Exit != experiment.ExitWhole
@@ -67,8 +76,11 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 		}
 	}
 	switch {
+	case broken:
+		a.code = exitInternal
 	case made == 0 && damaged:
 		a.code = exitNothing
+		return nil
 	case damaged:
 		a.code = exitDamaged
 	}

@@ -20,6 +20,9 @@ func (a *app) demoCommand() *cobra.Command {
 			if a.output == "" {
 				return usagef("want -o DIR, the folder to write")
 			}
+			if a.jobs < 0 {
+				return usagef("--jobs: want 0 or more, found %d", a.jobs)
+			}
 			opt, err := a.options()
 			if err != nil {
 				return err

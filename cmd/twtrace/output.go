@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -21,7 +20,7 @@ import (
 // the folder as it was.
 type output struct {
 	dir, stage string
-	made       bool // the folder did not exist before
+	made       string // the uppermost folder that did not exist before
 	arrow      bool
 	batch      []batchEntry
 }
@@ -59,14 +58,22 @@ const (
 var parts = []string{"tables", "arrow", reportName, batchName}
 
 func (a *app) openOutput(dir string) (*output, error) {
+	dir = filepath.Clean(dir)
 	o := &output{dir: dir, arrow: a.arrow}
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		o.made = dir
+		for up := filepath.Dir(dir); up != filepath.Dir(up); up = filepath.Dir(up) {
+			if _, err := os.Stat(up); err == nil {
+				break
+			}
+			o.made = up
+		}
 		if err := os.MkdirAll(dir, 0o755); err != nil {
+			o.abandon()
 			return nil, err
 		}
-		o.made = true
 	case err != nil:
 		return nil, err
 	case len(entries) > 0 && !a.force && !isOurs(dir):
@@ -93,8 +100,13 @@ func (o *output) abandon() {
 	if o.stage != "" {
 		os.RemoveAll(o.stage)
 	}
-	if o.made {
-		os.Remove(o.dir) // only when nothing is in it
+	if o.made == "" {
+		return
+	}
+	for dir := o.dir; ; dir = filepath.Dir(dir) {
+		if os.Remove(dir) != nil || dir == o.made { // only when nothing is in it
+			return
+		}
 	}
 }
 
@@ -176,14 +188,14 @@ func (o *output) finish(a *app) error {
 			return err
 		}
 	}
-	o.made = false
+	o.made = ""
 	if !a.quiet {
 		n := len(d.Experiments)
 		what := "experiments"
 		if n == 1 {
 			what = "experiment"
 		}
-		fmt.Fprintf(a.stderr, "twtrace: %d %s; open %s\n", n, what, filepath.Join(o.dir, reportName))
+		a.say("%d %s; open %s", n, what, filepath.Join(o.dir, reportName))
 	}
 	return nil
 }

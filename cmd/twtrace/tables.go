@@ -133,10 +133,10 @@ func (a *app) experiments(args []string, together bool) ([]experiment.Experiment
 	if err != nil {
 		return nil, opt, err
 	}
-	if err := unknownNamed(inputs); err != nil {
-		return nil, opt, err
-	}
 	exps, err := experiment.Find(inputs, together)
+	if err == nil && a.name != "" && len(exps) > 1 {
+		err = usagef("--name is for one experiment, here are %d (%s, ...)", len(exps), exps[0].Name)
+	}
 	return exps, opt, err
 }
 

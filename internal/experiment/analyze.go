@@ -56,9 +56,6 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	}
 	manifest := &Manifest{}
 	manifestFile, err := readManifest(e.Files, manifest)
-	if err != nil {
-		res.say("%s: %v", manifestFile, err)
-	}
 	for _, w := range manifest.Warnings {
 		res.say("%s: %s", manifestFile, w)
 	}
@@ -128,6 +125,22 @@ func (r *Result) say(format string, args ...any) {
 	r.Messages = append(r.Messages, fmt.Sprintf(format, args...))
 }
 
+// Failed is the result for an experiment whose analysis broke off: a row that
+// says why, so that the others of a batch can go on.
+func Failed(e Experiment, opt Options, err error) *Result {
+	name := e.Name
+	if opt.Name != "" {
+		name = opt.Name
+	}
+	return &Result{
+		Data: &table.Dataset{Experiments: []table.Experiment{{
+			Experiment: name, Kind: "capture", KindBy: "inferred", ProgramVersion: opt.Version, AnalysisVersion: AnalysisVersion,
+			Options: "{}", ExitCode: ExitInternal, Problem: err.Error(),
+		}}},
+		Exit: ExitInternal, Messages: []string{err.Error() + "; please report this"},
+	}
+}
+
 // InternalError is a failed check of the program's own work: exit code 70.
 type InternalError struct{ Err error }
 
@@ -141,19 +154,28 @@ func readManifest(files []*container.File, m *Manifest) (name string, err error)
 		if err != nil || c.Kind != container.Manifest {
 			continue
 		}
+		if name != "" {
+			m.warn("a second manifest, %s, is not used", f.Name)
+			continue
+		}
+		name = f.Name
 		r, err := f.Open()
 		if err != nil {
-			return f.Name, err
+			return name, err
 		}
 		defer r.Close()
-		got, err := ReadManifest(r)
+		body, _, err := container.NewReader(r, container.Limits{})
 		if err != nil {
-			return f.Name, err
+			return name, err
+		}
+		defer body.Close()
+		got, err := ReadManifest(body)
+		if err != nil {
+			return name, err
 		}
 		*m = *got
-		return f.Name, nil
 	}
-	return "", nil
+	return name, nil
 }
 
 // apply lets the manifest say what the command line did not.

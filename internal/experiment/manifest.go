@@ -218,13 +218,17 @@ func ParseRate(s string) (float64, error) {
 	}
 	switch strings.TrimSpace(unit) {
 	case "s", "sec", "second":
-		return v, nil
 	case "m", "min", "minute":
-		return v / 60, nil
+		v /= 60
 	case "h", "hour":
-		return v / 3600, nil
+		v /= 3600
+	default:
+		return 0, fmt.Errorf("rate: want a unit s, min or h, found %q", s)
 	}
-	return 0, fmt.Errorf("rate: want a unit s, min or h, found %q", s)
+	if v == 0 {
+		return 0, fmt.Errorf("rate: want more than 0 a second, found %q", s)
+	}
+	return v, nil
 }
 
 // nearest is the known word with the smallest edit distance.
