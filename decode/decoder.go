@@ -89,7 +89,12 @@ type source struct {
 	frame     pcap.Frame
 	firstTime int64
 	lastTime  Time
+	stepped   bool // the clock's going back was told
 }
+
+// clockStep is how far a frame must lie back for the clock to have stepped;
+// queues of one interface deliver out of order by less.
+const clockStep = 1e6 // ns
 
 // hashReader sums the stored bytes of a file while they are read.
 type hashReader struct {
@@ -160,7 +165,8 @@ func (d *Decoder) Ledger() *Ledger { return &d.ledger }
 // Flows are all flows seen, by ID.
 func (d *Decoder) Flows() []*Flow { return d.flows.all }
 
-// Span is the time of the earliest and latest frame.
+// Span is the time of the earliest and latest frame between Options.Start and
+// Options.End.
 func (d *Decoder) Span() (first, last Time) { return d.firstAt, d.lastAt }
 
 // Damaged tells whether some input could not be read whole; Usable whether
@@ -337,6 +343,9 @@ func (d *Decoder) report(active []*source) {
 
 // peek learns the time of a capture's first frame.
 func (s *source) peek() {
+	if s.file.Name == "-" {
+		return // standard input can be read once only
+	}
 	f, err := s.file.Open()
 	if err != nil {
 		return
@@ -452,7 +461,8 @@ func (d *Decoder) frame(s *source) {
 	if now != 0 {
 		if now < s.lastTime {
 			c.BackwardSteps++
-			if c.BackwardSteps == 1 {
+			if !s.stepped && s.lastTime-now > clockStep {
+				s.stepped = true
 				d.problem(s, now, "times-went-back", fmt.Errorf("frame %d is stamped %.6f s before the one before it", fr.Number, float64(s.lastTime-now)/1e9))
 			}
 		}
@@ -461,14 +471,16 @@ func (d *Decoder) frame(s *source) {
 			c.FirstAt = now
 		}
 		c.LastAt = max(c.LastAt, now)
-		if d.firstAt == 0 || now < d.firstAt {
-			d.firstAt = now
-		}
-		d.lastAt = max(d.lastAt, now)
 	}
 	if d.opt.Start != 0 && now < d.opt.Start || d.opt.End != 0 && now > d.opt.End {
 		d.ledger.Out(LayerFrame, "outside --start and --end", 1, int64(fr.OrigLen))
 		return
+	}
+	if now != 0 {
+		if d.firstAt == 0 || now < d.firstAt {
+			d.firstAt = now
+		}
+		d.lastAt = max(d.lastAt, now)
 	}
 	p := &d.packet
 	v := d.link.Decode(uint16(fr.Link), fr.Data, fr.OrigLen, fr.Time, p)
@@ -506,7 +518,6 @@ func (d *Decoder) frame(s *source) {
 	}
 	f.Packets[dir]++
 	f.Bytes[dir] += int64(p.IPLen)
-	f.Last = max(f.Last, now)
 	ev := &d.event
 	*ev = Event{Time: now, Pos: Pos{File: s.index, Frame: fr.Number, First: fr.Number}, Flow: f, Dir: dir, WireLen: p.WireLen}
 	switch p.Proto {
@@ -516,6 +527,9 @@ func (d *Decoder) frame(s *source) {
 		d.segment(f, dir, p)
 	default:
 		d.ledger.Out(LayerIP, "sctp", 1, size)
+	}
+	if p.Proto != protoTCP || d.sink.f == f { // else the packet began a new connection
+		f.Last = max(f.Last, now)
 	}
 }
 

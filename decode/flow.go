@@ -194,6 +194,20 @@ func (c *copies) isCopy(p *link.Packet, now Time) bool {
 	if c.slots == nil {
 		c.slots = make([]seenPacket, copySlots)
 	}
+	h := identity(p)
+	slot := &c.slots[h%copySlots]
+	if slot.hash == h {
+		if d := now - slot.time; d < copyWindow && d > -copyWindow && (slot.hop != p.HopHash || slot.ttl != p.TTL) {
+			return true
+		}
+	}
+	*slot = seenPacket{hash: h, time: now, hop: p.HopHash, ttl: p.TTL}
+	return false
+}
+
+// identity is what copies of one packet have in common, wherever they were
+// captured.
+func identity(p *link.Packet) uint64 {
 	s, d := p.Src.As16(), p.Dst.As16()
 	h := mix(0x9E3779B97F4A7C15, binary.LittleEndian.Uint64(s[8:])^binary.LittleEndian.Uint64(s[:8])<<1)
 	h = mix(h, binary.LittleEndian.Uint64(d[8:])^binary.LittleEndian.Uint64(d[:8])<<1)
@@ -210,14 +224,7 @@ func (c *copies) isCopy(p *link.Packet, now Time) bool {
 			h = mix(h, uint64(x))
 		}
 	}
-	slot := &c.slots[h%copySlots]
-	if slot.hash == h {
-		if d := now - slot.time; d < copyWindow && d > -copyWindow && (slot.hop != p.HopHash || slot.ttl != p.TTL) {
-			return true
-		}
-	}
-	*slot = seenPacket{hash: h, time: now, hop: p.HopHash, ttl: p.TTL}
-	return false
+	return h
 }
 
 func mix(h, x uint64) uint64 {

@@ -962,6 +962,7 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 	lost := make([]float64, cols)
 	jit := make([]float64, cols)
 	seen := make([]bool, cols)
+	mos := make([]float64, cols) // the worst of the streams; 0 unknown
 	for _, v := range d.StreamIntervals {
 		if v.Experiment != best {
 			continue
@@ -975,12 +976,16 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 			jit[k] = max(jit[k], v.JitterMS.V)
 			seen[k] = true
 		}
+		if v.MOS.Known && v.MOS.V > 0 && (mos[k] == 0 || v.MOS.V < mos[k]) {
+			mos[k] = v.MOS.V
+		}
 	}
 	*no++
 	f := &Figure{ID: "fig" + strconv.Itoa(*no), No: *no, Heading: "Loss and jitter over time"}
 	p := Plot{ID: f.ID + "-a", Width: 960, X: timeAxis(float64(int64(cols)*width), 6), XName: "Time since the first media packet"}
 	ls := Series{Name: "packets lost", Role: "lost", Form: "bars", Points: []Point{}}
 	js := Series{Name: "largest jitter", Role: "plain", Form: "line", Points: []Point{}}
+	ms := Series{Name: "lowest MOS", Role: "plain", Form: "line", Points: []Point{}}
 	lmax, jmax := 0.0, 0.0
 	for k := range cols {
 		x := float64(int64(k) * width)
@@ -990,6 +995,9 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 		if seen[k] {
 			js.Points = append(js.Points, Point{X: x + float64(width)/2, Y: jit[k], Gap: k > 0 && !seen[k-1]})
 		}
+		if mos[k] > 0 {
+			ms.Points = append(ms.Points, Point{X: x + float64(width)/2, Y: mos[k], Gap: k > 0 && mos[k-1] == 0})
+		}
 		lmax, jmax = max(lmax, lost[k]), max(jmax, jit[k])
 	}
 	p.Panels = []Panel{}
@@ -998,6 +1006,9 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 	}
 	if len(js.Points) > 1 {
 		p.Panels = append(p.Panels, Panel{Title: "Largest jitter of any stream, ms", Height: 110, Y: linear(0, max(jmax, 0.1), 3), Bands: []Band{}, Notes: []Note{}, Series: []Series{js}})
+	}
+	if len(ms.Points) > 1 {
+		p.Panels = append(p.Panels, Panel{Title: "Lowest MOS of any stream", Height: 90, Y: Axis{Min: 1, Max: 5, Ticks: niceTicks(1, 5, 4)}, Bands: []Band{}, Notes: []Note{}, Series: []Series{ms}})
 	}
 	if len(p.Panels) == 0 {
 		*no--

@@ -18,6 +18,8 @@ const (
 	maxCalls  = 200 // of a scenario drawn as ladders
 	foldAfter = int64(500e6)
 	maxTicks  = 200 // values of a phase drawn one by one
+	maxKinds  = 40  // scenarios of a page
+	maxAll    = 800 // ladders of a page
 )
 
 // Ladder is one call, or the typical call of a scenario, laid out in rows.
@@ -118,7 +120,8 @@ type flows struct {
 	streams map[callKey][]int
 	hosts   map[callKey]int // by experiment and address
 	holes   map[streamKey][]decode.Time
-	detail  int // bytes of decoded messages that may still be kept
+	silent  []int // calls of which neither signaling nor media was captured
+	detail  int   // bytes of decoded messages that may still be kept
 }
 
 type streamKey struct {
@@ -279,22 +282,34 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			break
 		}
 	}
+	// Connectivity checks go on for the whole call; the first of each kind and
+	// direction is drawn.
+	type check struct{ kind, src, dst string }
 	hidden := map[string]int{}
 	hiddenNames := []string{}
-	total := 0
+	checks := map[check]bool{}
+	var drawnIdx []int
 	for _, i := range sigs {
-		if s := &f.d.Signals[i]; drawn(s) {
-			total++
+		s := &f.d.Signals[i]
+		show := drawn(s)
+		if show && s.Protocol == "stun" && !failed(s) {
+			k := check{s.Kind, s.Src, s.Dst}
+			show = !checks[k]
+			checks[k] = true
+		}
+		if show {
+			drawnIdx = append(drawnIdx, i)
 			if t0 == 0 {
 				t0 = s.At
 			}
-		} else {
-			if hidden[s.Protocol] == 0 {
-				hiddenNames = append(hiddenNames, s.Protocol)
-			}
-			hidden[s.Protocol]++
+			continue
 		}
+		if hidden[s.Protocol] == 0 {
+			hiddenNames = append(hiddenNames, s.Protocol)
+		}
+		hidden[s.Protocol]++
 	}
+	total := len(drawnIdx)
 	if t0 == 0 {
 		for n, i := range streams {
 			if a := f.d.Streams[i].FirstAt; n == 0 || a < t0 {
@@ -310,12 +325,6 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	count1 := map[string]int{}
 	var rungs []Rung
 	skipped := 0
-	var drawnIdx []int
-	for _, i := range sigs {
-		if drawn(&f.d.Signals[i]) {
-			drawnIdx = append(drawnIdx, i)
-		}
-	}
 	for n := 0; n < len(drawnIdx); n++ {
 		s := &f.d.Signals[drawnIdx[n]]
 		if total > 4*maxRungs && n > 3*maxRungs && n < total-maxRungs/2 {
@@ -323,6 +332,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			continue
 		}
 		r := Rung{Kind: "message", From: lane[s.Src], To: lane[s.Dst], At: int64(s.At - t0), Style: style(s.Protocol), Failed: failed(s)}
+		r.Until = r.At
 		r.Time = since(r.At)
 		r.Label = show(cmp.Or(s.Label, s.Kind), 48)
 		base := s.Kind + "|" + strconv.Itoa(r.From) + "|" + strconv.Itoa(r.To)
@@ -390,8 +400,8 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	for n, r := range rungs {
 		if n > 0 && r.Kind == "message" && rungs[n-1].Kind == "message" {
 			p := rungs[n-1]
-			if gap := r.At - max(p.At, p.Until); gap >= foldAfter {
-				l.Rows = append(l.Rows, Rung{Kind: "fold", At: max(p.At, p.Until), Until: r.At, Label: span(gap) + " without signaling"})
+			if gap := r.At - p.Until; gap >= foldAfter {
+				l.Rows = append(l.Rows, Rung{Kind: "fold", At: p.Until, Until: r.At, Label: span(gap) + " without signaling"})
 			}
 		}
 		l.Rows = append(l.Rows, r)
@@ -402,6 +412,8 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		switch p {
 		case "rtcp":
 			parts = append(parts, plural(n, "RTCP packet", "RTCP packets"))
+		case "stun":
+			parts = append(parts, plural(n, "further STUN message", "further STUN messages"))
 		case "websocket":
 			parts = append(parts, plural(n, "heartbeat or WebSocket control frame", "heartbeats and WebSocket control frames"))
 		default:
@@ -666,6 +678,7 @@ func (f *flows) scenarios() []Scenario {
 		c := &f.d.Calls[i]
 		k := callKey{c.Experiment, c.CallID}
 		if len(f.signals[k]) == 0 && len(f.streams[k]) == 0 {
+			f.silent = append(f.silent, i)
 			continue
 		}
 		t := scenarioTitle(c)
@@ -676,13 +689,26 @@ func (f *flows) scenarios() []Scenario {
 	}
 	f.order(names, by)
 	out := []Scenario{}
+	ladders := 0
+	if len(names) > maxKinds {
+		rest := []int{}
+		for _, name := range names[maxKinds-1:] {
+			rest = append(rest, by[name]...)
+			delete(by, name)
+		}
+		slices.Sort(rest)
+		const name = "Calls of other kinds"
+		names = append(names[:maxKinds-1], name)
+		by[name] = rest
+	}
 	for n, name := range names {
 		s := Scenario{ID: "s" + strconv.Itoa(n+1), Title: name, Count: plural(int64(len(by[name])), "call", "calls"), Ladders: []Ladder{}}
 		s.Typical, s.Caption = f.typical(by[name], s.ID)
 		for k, i := range by[name] {
-			if k >= maxCalls || len(out) >= 40 && k > 0 {
+			if k >= maxCalls || ladders >= maxAll && k > 0 {
 				break
 			}
+			ladders++
 			s.Ladders = append(s.Ladders, f.build(&f.d.Calls[i], s.ID+"-"+strconv.Itoa(k+1), true))
 		}
 		if rest := by[name][len(s.Ladders):]; len(rest) > 0 {
@@ -704,7 +730,7 @@ func (f *flows) order(names []string, by map[string][]int) {
 const maxRows = 200 // rows of a table that the page holds
 
 func (f *flows) callTable(calls []int) *Table {
-	t := &Table{ID: "", Label: "Further calls", Rows: []Row{}, Cols: []Col{{Name: "Call"}, {Name: "From"}, {Name: "To"}, {Name: "Began"}, {Name: "Outcome"}, {Name: "Duration", Unit: "s", Num: true}}}
+	t := &Table{Label: "Calls", Rows: []Row{}, Cols: []Col{{Name: "Call"}, {Name: "From"}, {Name: "To"}, {Name: "Began"}, {Name: "Outcome"}, {Name: "Duration", Unit: "s", Num: true}}}
 	for n, i := range calls {
 		if n == maxRows {
 			t.More = count(int64(len(calls)-maxRows)) + " more in table calls."

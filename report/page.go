@@ -42,6 +42,7 @@ type Page struct {
 	Runs       []Table        `json:"runs"`
 	RunFigures []Figure       `json:"run_figures"`
 	Scenarios  []Scenario     `json:"scenarios"`
+	Silent     *Table         `json:"silent,omitempty"` // calls without captured signaling
 	Graph      *Graph         `json:"graph,omitempty"`
 	Hosts      *Table         `json:"hosts,omitempty"`
 	Media      *Figure        `json:"media,omitempty"`
@@ -161,6 +162,7 @@ func Build(d *table.Dataset, o Options) *Page {
 			p.Runs = append(p.Runs, *t)
 		}
 	}
+	p.unlink()
 	for _, kind := range []string{"calls", "messages"} {
 		if !b.measured(kind) {
 			continue
@@ -169,6 +171,11 @@ func Build(d *table.Dataset, o Options) *Page {
 	}
 	fl := newFlows(d, b.clock)
 	p.Scenarios = fl.scenarios()
+	if len(fl.silent) > 0 {
+		p.Silent = fl.callTable(fl.silent)
+		p.Silent.Title = plural(int64(len(fl.silent)), "call", "calls") + " without captured signaling or media"
+		p.Silent.Label = "Calls without captured signaling"
+	}
 	if s := submission(d, "s"+strconv.Itoa(len(p.Scenarios)+1)); s != nil {
 		p.Scenarios = append(p.Scenarios, *s)
 	}
@@ -195,7 +202,7 @@ func Build(d *table.Dataset, o Options) *Page {
 	}
 	add("verdict", "Verdict", len(p.Groups) > 0 || len(p.Counts) > 0 || len(p.Damaged) > 0 || p.Ledger != "")
 	add("rates", "Rates", len(p.Figures)+len(p.Runs)+len(p.RunFigures) > 0)
-	add("flows", "Protocol flows", len(p.Scenarios) > 0)
+	add("flows", "Protocol flows", len(p.Scenarios) > 0 || p.Silent != nil)
 	add("hosts", "Who talks to whom", p.Hosts != nil || p.Graph != nil)
 	add("media", "Media quality", p.Streams != nil || p.Media != nil)
 	add("odd", "Oddities", len(p.Oddities) > 0)
@@ -204,6 +211,29 @@ func Build(d *table.Dataset, o Options) *Page {
 		p.Sections[0].Title = "What was found"
 	}
 	return p
+}
+
+// unlink takes away links to runs that the tables of the page do not hold.
+func (p *Page) unlink() {
+	ids := map[string]bool{}
+	for _, t := range p.Runs {
+		for _, r := range t.Rows {
+			ids["#"+r.ID] = true
+		}
+	}
+	for i := range p.Figures {
+		for j := range p.Figures[i].Plots {
+			for _, panel := range p.Figures[i].Plots[j].Panels {
+				for _, s := range panel.Series {
+					for k := range s.Points {
+						if !ids[s.Points[k].Href] {
+							s.Points[k].Href = ""
+						}
+					}
+				}
+			}
+		}
+	}
 }
 
 type builder struct {
@@ -514,7 +544,12 @@ func (b *builder) verdicts(p *Page) {
 		}
 	}
 	for i := range p.Groups {
-		p.Groups[i].share()
+		g := &p.Groups[i]
+		g.share()
+		if n := len(g.Rows) - maxVerdicts; n > 0 {
+			g.Rows = g.Rows[:maxVerdicts]
+			g.Note = strings.TrimSpace(g.Note + " " + count(int64(n)) + " more in table rates.")
+		}
 	}
 	if len(p.Groups) == 0 {
 		p.Lead = b.captureLead()
@@ -529,6 +564,8 @@ func (b *builder) verdicts(p *Page) {
 		", falls below when all of it lies under " + minus + nbsp + pct + ", and meets when the lower end is at " + minus + nbsp + pct + " or higher; otherwise it is undetermined. The grey band is ±" + nbsp + pct +
 		". What is said of a run holds for that run; only the sustained rate, with a 95" + nbsp + "% interval, speaks of the provider."
 }
+
+const maxVerdicts = 60 // rows of one table of verdicts
 
 // share takes the lines that every row has out of the rows.
 func (t *VerdictTable) share() {

@@ -125,6 +125,7 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 			}
 			return nil
 		},
+		"tall":       func(t Table) bool { return len(t.Rows) > 24 },
 		"openLadder": func(scenario, ladder int) bool { return scenario == 0 && ladder == 0 },
 		"details": func(l Ladder) []*Detail {
 			var ds []*Detail

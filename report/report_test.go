@@ -568,3 +568,122 @@ func BenchmarkWrite(b *testing.B) {
 		})
 	}
 }
+
+// sdkCall is an incoming call of a browser: signaling, events, media and client.
+func sdkCall() *table.Dataset {
+	const sig, ev, me, media = "192.0.2.1", "192.0.2.2", "192.0.2.100", "192.0.2.20"
+	d := &table.Dataset{Hosts: []sessions.Host{{Address: media, Roles: []string{"media", "stun"}}, {Address: me, Roles: []string{"client", "media"}}, {Address: sig, Names: []string{"voice-js.example.com"}, Roles: []string{"signaling"}}, {Address: ev, Roles: []string{"events"}}}}
+	frame := int64(660)
+	add := func(ms float64, proto, kind, src, dst string) *sessions.Signal {
+		frame++
+		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + decode.Time(ms*1e6), File: "c.pcapng", Frame: whole(frame), Protocol: proto, Kind: kind, Label: kind, Src: src, Dst: dst, Decrypted: true})
+		return &d.Signals[len(d.Signals)-1]
+	}
+	add(-729, "pstream", "ready", sig, me)
+	add(0, "pstream", "invite", sig, me)
+	for i := range 17 {
+		add(17+float64(i)*6, "http", "POST events", me, ev)
+	}
+	add(378, "pstream", "answer", me, sig)
+	for i := range 5 {
+		add(391+float64(i)*2500, "stun", "binding request", me, media)
+		add(400+float64(i)*2500, "stun", "binding success", media, me)
+	}
+	add(405, "dtls", "ClientHello", me, media)
+	for i := range 3 {
+		add(3000+float64(i)*3000, "rtcp", "SR", me, media)
+		add(3100+float64(i)*3000, "websocket", "heartbeat", sig, me)
+	}
+	add(10419, "pstream", "hangup", sig, me)
+	for i, x := range [][2]string{{me, media}, {media, me}} {
+		d.Streams = append(d.Streams, sessions.Stream{StreamID: uint32(i + 1), CallID: "CA1", Src: x[0], Dst: x[1], Codec: "opus", FirstAt: t0 + 454e6, LastAt: t0 + 10400e6, Packets: 498, Expected: 498})
+	}
+	d.Calls = []sessions.Call{{CallID: "CA1", Protocols: []string{"pstream"}, Direction: "inbound", Outcome: "answered", InitiatedAt: t0}}
+	return d
+}
+
+func TestLadderOfBrowserCall(t *testing.T) {
+	d := sdkCall()
+	l := newFlows(d, clock{}).build(&d.Calls[0], "x", true)
+	var roles, rows []string
+	for _, n := range l.Lanes {
+		roles = append(roles, n.Role)
+	}
+	if got := strings.Join(roles, " "); got != "events signaling client media" {
+		t.Errorf("lanes %s", got)
+	}
+	for _, r := range l.Rows {
+		rows = append(rows, r.Time+" "+r.Label)
+	}
+	want := []string{"\u2212729.0\u00a0ms ready", " 729\u00a0ms without signaling", "0 invite", "+17.0\u00a0ms POST events, 17 in 96\u00a0ms", "+378.0\u00a0ms answer", "+391.0\u00a0ms binding request", "+400.0\u00a0ms binding success",
+		"+405.0\u00a0ms ClientHello", "+454.0\u00a0ms opus both ways, 9.95\u00a0s", "+10.4190\u00a0s hangup"}
+	if strings.Join(rows, "\n") != strings.Join(want, "\n") {
+		t.Errorf("rows\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
+	}
+	if want := "Not drawn: 8 further STUN messages, 3 RTCP packets and 3 heartbeats and WebSocket control frames."; l.Note != want {
+		t.Errorf("note %q, want %q", l.Note, want)
+	}
+	if got := l.Rows[3].Detail.Text; !strings.Contains(got, "frame 679") || strings.Count(got, "frame ") != 17 {
+		t.Errorf("the panel of a group lists\n%s", got)
+	}
+	var b bytes.Buffer
+	if err := Flow(&b, d, FlowOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "flow-browser.txt", b.Bytes())
+}
+
+// A call that was never captured is listed, not drawn.
+func TestCallsFromExportsOnly(t *testing.T) {
+	d := &table.Dataset{Calls: []sessions.Call{{CallID: "CA1", Outcome: "answered"}, {CallID: "CA2", Outcome: "failed"}}}
+	p := Build(d, Options{})
+	if len(p.Scenarios) != 0 || p.Silent == nil || len(p.Silent.Rows) != 2 {
+		t.Errorf("scenarios %d, silent %+v", len(p.Scenarios), p.Silent)
+	}
+}
+
+// However many calls and rows there are, the page stays bounded and says what
+// it left out.
+func TestLargeIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	d := large(1500, 20_000)
+	for i := range 300 {
+		h := d.Rates[i%len(d.Rates)]
+		h.Experiment = fmt.Sprint("run ", i)
+		d.Rates = append(d.Rates, h)
+		d.Oddities = append(d.Oddities, sessions.Oddity{Rule: "rate-below", Severity: "warn", Text: "below"})
+	}
+	p := Build(d, Options{})
+	s := p.Scenarios[0]
+	if len(s.Ladders) != maxCalls || s.Others == nil || len(s.Others.Rows) != maxRows || s.Others.More != "1\u2009100 more in table calls." {
+		t.Errorf("%d ladders, others %+v", len(s.Ladders), s.Others != nil)
+	}
+	for _, r := range p.Runs {
+		if len(r.Rows) > maxRows {
+			t.Errorf("%d rows", len(r.Rows))
+		}
+	}
+	for _, f := range p.RunFigures {
+		for _, pl := range f.Plots {
+			for _, pn := range pl.Panels {
+				for _, x := range pn.Series {
+					if len(x.Points) > 2100 {
+						t.Errorf("figure %d: %d points of %s", f.No, len(x.Points), x.Name)
+					}
+				}
+			}
+		}
+	}
+	if o := p.Oddities[0]; o.Count != "300 times" || o.More == "" {
+		t.Errorf("oddities %+v", o)
+	}
+	var b bytes.Buffer
+	if err := writePage(&b, p, 0.05); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len() > 8<<20 {
+		t.Errorf("%d bytes", b.Len())
+	}
+}

@@ -91,7 +91,11 @@ func (s *svg) title(t string) {
 
 // begin writes the root. label is what a screen reader says.
 func (s *svg) begin(class string, w, h float64, label string) {
-	s.open("svg", "xmlns", "http://www.w3.org/2000/svg", "class", class, "viewBox", "0 0 "+num(w)+" "+num(h), "width", w, "height", h, "role", "img", "aria-label", label)
+	role := "img"
+	if strings.HasPrefix(label, "Ladder") || strings.HasPrefix(label, "Figure") {
+		role = "group" // there are links in it, which an image would hide
+	}
+	s.open("svg", "xmlns", "http://www.w3.org/2000/svg", "class", class, "viewBox", "0 0 "+num(w)+" "+num(h), "width", w, "height", h, "role", role, "aria-label", label)
 }
 
 // textWidth estimates the width of a text at size px in a wide sans face.

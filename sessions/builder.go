@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"sort"
+	"strings"
 
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/decode/sdp"
@@ -57,6 +58,9 @@ type Builder struct {
 	caps      map[string]int64
 	problems  map[string]*problemCount
 	seed      maphash.Seed
+
+	callIDs    map[string]int        // call_id values given out
+	arrivedPos map[string]decode.Pos // where a call's INVITE arrived, by call_id
 }
 
 type problemCount struct {
@@ -85,6 +89,8 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		problems:    map[string]*problemCount{},
 		seed:        maphash.MakeSeed(), // tells messages apart; never written anywhere
 		resources:   newResources(),
+		callIDs:     map[string]int{},
+		arrivedPos:  map[string]decode.Pos{},
 	}
 }
 
@@ -208,7 +214,7 @@ func (b *Builder) openTransaction(hash uint64, signal int32) {
 func (b *Builder) closeTransaction(hash uint64, at Time) {
 	if i, ok := b.open[hash]; ok {
 		s := &b.signals[i]
-		s.DurationMS = decode.Some(float64(at-s.At) / 1e6)
+		s.DurationMS = between(s.At, at, 1e6)
 		delete(b.open, hash)
 	}
 }
@@ -226,13 +232,14 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	for i, s := range list {
 		s.id = uint32(i + 1)
 		t.Streams = append(t.Streams, s.row(b.files))
+		s.joinIntervals()
 		for _, iv := range s.intervals {
 			iv.StreamID = s.id
 			t.StreamIntervals = append(t.StreamIntervals, iv)
 		}
 	}
 	t.Signals = b.signals
-	b.resources.rows(t, b.files, b.ledger)
+	b.resources.rows(t, b.files, b.callIDs)
 	makeArrivals(t, b)
 	t.Flows = flowRows(flows, b, list)
 	t.Hosts = b.hostRows(flows, list, observed)
@@ -250,7 +257,7 @@ func (b *Builder) makeOddities(t *Trace) {
 		if rule == "" {
 			continue
 		}
-		o := Oddity{Rule: rule, Severity: "warn", At: p.at, Subject: "", File: b.files[p.pos.File], Text: p.first.Error()}
+		o := Oddity{Rule: rule, Severity: "warn", At: p.at, Subject: "", File: b.files[p.pos.File], Text: strings.ToValidUTF8(p.first.Error(), "\uFFFD")}
 		if p.n > 1 {
 			o.Text += fmt.Sprintf(" (%d times)", p.n)
 		}

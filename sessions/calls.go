@@ -44,7 +44,7 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 		rows[i].legs = append(rows[i].legs, c)
 		t.Legs = append(t.Legs, leg)
 	}
-	used := map[string]int{}
+	used := b.callIDs
 	for n, r := range rows {
 		r.build(b, observed, end)
 		id := r.CallSID
@@ -54,10 +54,11 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 		if id == "" {
 			id = fmt.Sprintf("leg-%d", n+1)
 		}
-		if used[id]++; used[id] > 1 { // a Call-ID that reads like another call's CallSid
-			id = fmt.Sprintf("%s#%d", id, used[id])
-		}
+		id = unused(used, id)
 		r.CallID, r.RootCallID = id, id
+		if r.ArrivedAt != 0 {
+			b.arrivedPos[id] = r.legs[0].arrivedPos
+		}
 		for _, c := range r.legs {
 			c.id = id
 			t.Legs[c.leg-1].CallID = id
@@ -90,6 +91,21 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 	}
 }
 
+// unused makes an id unique: a Call-ID may read like another call's CallSid.
+func unused(used map[string]int, id string) string {
+	if used[id] == 0 {
+		used[id] = 1
+		return id
+	}
+	for {
+		used[id]++
+		if other := fmt.Sprintf("%s#%d", id, used[id]); used[other] == 0 {
+			used[other] = 1
+			return other
+		}
+	}
+}
+
 // dstIsCallee tells whether the callee's SDP gave the stream's destination.
 func (s *stream) dstIsCallee() bool {
 	for i := range s.dst.bindings {
@@ -105,8 +121,31 @@ type callRow struct {
 	legs []*sipCall
 }
 
-// build fills the row from its dialogs. The dialog that was asked first speaks
-// for the call; others add what it lacks.
+// decisive is the dialog that tells how the call went: the first that was
+// answered, else one that is still open, else the one that failed last (a
+// provider that is refused asks the next address under the same CallSid).
+func (r *callRow) decisive() *sipCall {
+	var open, failed *sipCall
+	for _, l := range r.legs {
+		switch {
+		case l.answered != 0 || l.sawBye && l.failedAt == 0 || l.inDialog:
+			return l
+		case l.failedAt == 0 && l.cancelAt == 0:
+			if open == nil {
+				open = l
+			}
+		case failed == nil || l.failedAt > failed.failedAt:
+			failed = l
+		}
+	}
+	if open != nil {
+		return open
+	}
+	return failed
+}
+
+// build fills the row from its dialogs. The dialog that was asked first tells
+// who calls whom and when, the decisive one how it went.
 func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	c := r.legs[0]
 	r.Protocols = []string{"sip"}
@@ -121,11 +160,15 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	}
 	r.FirstFrame, r.LastFrame = decode.Some(first), decode.Some(last)
 	r.Legs = int64(len(r.legs))
-	r.InitiatedAt, r.RingingAt, r.AnsweredAt = c.invited, c.ringing, c.answered
+	r.InitiatedAt = c.invited
 	r.Direction = direction(c, observed)
 	if c.invited != 0 && r.Direction != "outbound" {
 		r.ArrivedAt, r.ArrivedBy, r.ArrivedErrorMS = c.arrived, "sip-invite", decode.Some(float64(latencyBoundMS))
 	}
+	if c = r.decisive(); c.invited != 0 && r.InitiatedAt == 0 {
+		r.InitiatedAt = c.invited
+	}
+	r.RingingAt, r.AnsweredAt = c.ringing, c.answered
 	r.Outcome, r.EndedBy, r.EndedAt, r.OpenAtEnd = c.outcome(end)
 	if r.OpenAtEnd {
 		r.Outcome = "in-progress"
@@ -137,11 +180,8 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	if r.Cause == "" && c.answered == 0 && c.failedAt != 0 {
 		r.Cause = c.reason
 	}
-	for _, l := range r.legs[1:] {
-		if r.AnsweredAt == 0 && l.answered != 0 {
-			r.AnsweredAt = l.answered
-		}
-		if r.RingingAt == 0 && l.ringing != 0 {
+	for _, l := range r.legs {
+		if r.RingingAt == 0 && l.ringing != 0 && (r.AnsweredAt == 0 || l.ringing <= r.AnsweredAt) {
 			r.RingingAt = l.ringing
 		}
 		if r.Cause == "" {
@@ -157,9 +197,10 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	r.DurationS = between(r.AnsweredAt, r.EndedAt, 1e9)
 }
 
-// between is to-from in units of unit ns, unknown when either is.
+// between is to-from in units of unit ns, unknown when either is, or when a
+// clock that stepped back makes it negative.
 func between(from, to Time, unit float64) Float {
-	if from == 0 || to == 0 {
+	if from == 0 || to == 0 || to < from {
 		return Float{}
 	}
 	return decode.Some(float64(to-from) / unit)

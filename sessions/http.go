@@ -39,7 +39,7 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 		k := httpKey{ev.Flow.ID, 1 - ev.Dir}
 		if open := b.openHTTP[k]; len(open) > 0 && m.Status >= 200 {
 			q := &b.signals[open[0]]
-			q.DurationMS = decode.Some(float64(ev.Time-q.At) / 1e6)
+			q.DurationMS = between(q.At, ev.Time, 1e6)
 			b.openHTTP[k] = open[1:]
 		}
 	}

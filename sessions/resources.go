@@ -161,7 +161,7 @@ func (r *resources) addQueued(ev *decode.Event, ledger *decode.Ledger) {
 }
 
 // rows hands the resources over to the trace, and joins calls with them.
-func (r *resources) rows(t *Trace, files []string, ledger *decode.Ledger) {
+func (r *resources) rows(t *Trace, files []string, callIDs map[string]int) {
 	for i := range r.mrows {
 		r.mrows[i].File = files[r.mpos[i].File]
 	}
@@ -170,12 +170,12 @@ func (r *resources) rows(t *Trace, files []string, ledger *decode.Ledger) {
 		r.crows[i].File = files[r.cpos[i].File]
 	}
 	t.CallResources = r.crows
-	joinResources(t)
+	joinResources(t, callIDs)
 }
 
 // joinResources makes each call resource a leg: of the call with its CallSid,
 // else of a call that only the export knows.
-func joinResources(t *Trace) {
+func joinResources(t *Trace, callIDs map[string]int) {
 	bySID := map[string]int{}
 	for i := range t.Calls {
 		if t.Calls[i].CallSID != "" {
@@ -189,10 +189,13 @@ func joinResources(t *Trace) {
 			k = len(t.Calls)
 			bySID[r.SID] = k
 			t.Calls = append(t.Calls, callOfResource(r))
+			t.Calls[k].CallID = unused(callIDs, r.SID)
 		}
 		c := &t.Calls[k]
 		c.Legs++
-		c.Direction = r.Direction
+		if r.Direction != "" {
+			c.Direction = r.Direction
+		}
 		if r.ErrorCode.Known {
 			c.ErrorCode = r.ErrorCode
 		}
@@ -296,6 +299,9 @@ func makeArrivals(t *Trace, b *Builder) {
 		it := &items[k]
 		it.ArrivedAt, it.ArrivedBy, it.ArrivedErrorMS = c.ArrivedAt, c.ArrivedBy, c.ArrivedErrorMS
 		it.File, it.Frame, it.fromWire = c.File, c.FirstFrame, true
+		if pos, ok := b.arrivedPos[c.CallID]; ok {
+			it.File, it.Frame = b.files[pos.File], decode.Some(pos.Frame)
+		}
 	}
 	// the queue log: by SID, else by receiver in order
 	queued := slices.Clone(b.resources.queued)
@@ -333,6 +339,9 @@ func makeArrivals(t *Trace, b *Builder) {
 				it.CallSID, it.CallID, it.To = q.sid, q.sid, q.to
 				it.File = b.files[q.pos.File]
 				items = append(items, it)
+				if q.sid != "" {
+					bySID[q.sid] = k
+				}
 			}
 		}
 		logged[k] = true

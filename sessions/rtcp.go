@@ -81,12 +81,8 @@ func (b *Builder) secureFlow(f *decode.Flow) bool {
 		return true
 	}
 	for dir := uint8(0); dir < 2; dir++ {
-		if e := b.ends[f.End(dir)]; e != nil {
-			for i := range e.bindings {
-				if e.bindings[i].secure {
-					return true
-				}
-			}
+		if e := b.ends[f.End(dir)]; e != nil && e.secure {
+			return true
 		}
 	}
 	return false

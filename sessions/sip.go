@@ -80,7 +80,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 			return
 		}
 		c = &sipCall{callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
-		b.sip[c.callID] = c
+		b.sip[string(m.CallID)] = c // as captured: text may have changed it
 		b.sipOrder = append(b.sipOrder, c)
 	}
 	c.lastAt, c.last = ev.Time, ev.Pos.Frame
@@ -148,7 +148,7 @@ func ofCall(m sip.Method) bool {
 // identify learns who talks, from whatever message says it first.
 func (b *Builder) identify(c *sipCall, m *sip.Message, ev *decode.Event) {
 	if c.fromTag == "" {
-		c.fromTag = text(m.From.Tag)
+		c.fromTag = string(m.From.Tag)
 		c.from, c.to = party(&m.From), party(&m.To)
 		c.inDialog = m.Request && len(m.To.Tag) > 0
 	}
@@ -205,13 +205,14 @@ func (b *Builder) sipRequest(c *sipCall, m *sip.Message, ev *decode.Event) {
 			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
 			c.callerAddr = ev.Src().Addr()
 			c.from, c.to = party(&m.From), party(&m.To)
-			c.fromTag = text(m.From.Tag)
+			c.fromTag = string(m.From.Tag)
 		} else if m.CSeq == c.cseq && c.ringing == 0 && c.answered == 0 && ev.Flow != c.arrivedFlow {
 			// the same INVITE on its next hop: it arrives where it goes last
 			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
 		}
 		if c.failedAt != 0 && c.answered == 0 {
 			c.failedAt, c.status, c.reason = 0, 0, "" // asked again, as after 401 and 407
+			c.fromTag = string(m.From.Tag)
 		}
 	case sip.CANCEL:
 		if c.cancelAt == 0 {
@@ -236,8 +237,12 @@ func (b *Builder) sipResponse(c *sipCall, m *sip.Message, ev *decode.Event) {
 		return
 	}
 	switch {
-	case m.Status < 180:
 	case m.Status < 200:
+		// RFC 3261 21.1: 181 and 182 tell of forwarding and queueing, RFC 6228's
+		// 199 of a branch that ended; only ringing and early media are progress
+		if m.Status != 180 && m.Status != 183 {
+			break
+		}
 		if c.ringing == 0 && c.answered == 0 {
 			c.ringing = ev.Time
 		}
@@ -295,6 +300,7 @@ func (b *Builder) bind(at netip.AddrPort, bd binding) {
 		return
 	}
 	e.bindings = append(e.bindings, bd)
+	e.secure = e.secure || bd.secure
 	e.version++
 }
 
@@ -303,14 +309,14 @@ func (b *Builder) bind(at netip.AddrPort, bd binding) {
 func (c *sipCall) outcome(end Time) (outcome, endedBy string, ended Time, open bool) {
 	endedBy = "callee"
 	switch {
-	case c.sawBye:
+	case c.sawBye && (c.answered != 0 || c.failedAt == 0): // else it ended an early dialog (RFC 3261 15)
 		if c.byeByCaller {
 			endedBy = "caller"
 		}
 		return "answered", endedBy, c.byeAt, false
 	case c.answered != 0:
 		return "answered", "", 0, true
-	case c.cancelAt != 0:
+	case c.cancelAt != 0 && (c.failedAt == 0 || c.status == 487): // else another answer crossed the CANCEL
 		ended = c.cancelAt
 		if c.failedAt != 0 {
 			ended = c.failedAt

@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"cmp"
 	"math"
 	"net/netip"
 	"slices"
@@ -211,16 +212,41 @@ func (s *stream) interval(at Time) *StreamInterval {
 	if n > 0 && s.intervals[n-1].At == at {
 		return &s.intervals[n-1]
 	}
-	// in order of time, so that a clock that steps back finds its second again
-	i := n
-	if n > 0 && at < s.intervals[n-1].At {
-		i = sort.Search(n, func(i int) bool { return s.intervals[i].At >= at })
+	// A clock that steps back finds its second again if it is near; what is not
+	// is joined at the end, so that a disordered file costs no moves.
+	for i := n - 2; i >= 0 && i >= n-8; i-- {
 		if s.intervals[i].At == at {
 			return &s.intervals[i]
 		}
 	}
-	s.intervals = slices.Insert(s.intervals, i, StreamInterval{At: at})
-	return &s.intervals[i]
+	s.intervals = append(s.intervals, StreamInterval{At: at})
+	return &s.intervals[n]
+}
+
+// joinIntervals puts the seconds in order of time, each one once.
+func (s *stream) joinIntervals() {
+	byTime := func(a, b StreamInterval) int { return cmp.Compare(a.At, b.At) }
+	if slices.IsSortedFunc(s.intervals, byTime) {
+		return // strictly: equal ones are found when they are near
+	}
+	slices.SortStableFunc(s.intervals, byTime)
+	out := s.intervals[:1]
+	for _, iv := range s.intervals[1:] {
+		last := &out[len(out)-1]
+		if last.At != iv.At {
+			out = append(out, iv)
+			continue
+		}
+		last.Packets += iv.Packets
+		last.Lost += iv.Lost
+		if iv.JitterMS.Known {
+			last.JitterMS = iv.JitterMS
+		}
+		if iv.DeltaMaxMS.Known && (!last.DeltaMaxMS.Known || iv.DeltaMaxMS.V > last.DeltaMaxMS.V) {
+			last.DeltaMaxMS = iv.DeltaMaxMS
+		}
+	}
+	s.intervals = out
 }
 
 func (s *stream) payloadType(pt uint8) {
@@ -271,6 +297,7 @@ func (s *stream) codecOf(pt uint8) (string, int64) {
 type mediaEnd struct {
 	addr     netip.AddrPort
 	version  uint32
+	secure   bool // some binding is
 	bindings []binding
 }
 
@@ -289,7 +316,8 @@ type binding struct {
 type streamSet struct {
 	last    [2]*stream
 	all     [2][]*stream
-	evicted [2]int32 // sources given up
+	bySSRC  [2]map[uint32]*stream // the latest of each source, once they are many
+	evicted [2]int32              // sources given up
 }
 
 const (
@@ -328,25 +356,40 @@ func (b *Builder) addRTP(ev *decode.Event) {
 
 func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
 	list := set.all[ev.Dir]
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].ssrc == ev.RTP.SSRC {
-			return list[i]
+	if index := set.bySSRC[ev.Dir]; index != nil {
+		if s := index[ev.RTP.SSRC]; s != nil {
+			return s
+		}
+	} else {
+		for i := len(list) - 1; i >= 0; i-- {
+			if list[i].ssrc == ev.RTP.SSRC {
+				return list[i]
+			}
 		}
 	}
 	if set.evicted[ev.Dir] >= giveUpAfter {
-		return nil
+		if end := b.ends[ev.Dst()]; end == nil || len(end.bindings) == 0 {
+			return nil
+		}
 	}
 	if len(list) >= maxSources {
 		// give up the oldest source that never became a stream
 		for i, s := range list {
 			if s.packets < probation && len(s.dst.bindings) == 0 {
 				b.ledger.Out(decode.LayerRTP, notAStream, s.packets+s.duplicates, s.bytes)
-				set.all[ev.Dir] = append(list[:i:i], list[i+1:]...)
+				list = slices.Delete(list, i, i+1)
+				set.all[ev.Dir] = list
 				set.evicted[ev.Dir]++
+				if set.bySSRC[ev.Dir][s.ssrc] == s {
+					delete(set.bySSRC[ev.Dir], s.ssrc)
+				}
+				if set.last[ev.Dir] == s {
+					set.last[ev.Dir] = nil
+				}
 				break
 			}
 		}
-		if len(set.all[ev.Dir]) >= maxStreams {
+		if len(list) >= maxStreams {
 			return nil
 		}
 	}
@@ -357,7 +400,17 @@ func (b *Builder) newStream(set *streamSet, ev *decode.Event) *stream {
 	dst := ev.Dst()
 	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, pos: ev.Pos, clockType: -1, eventType: -1, dst: b.mediaEnd(dst)}
 	s.version = s.dst.version
-	set.all[ev.Dir] = append(set.all[ev.Dir], s)
+	list := append(set.all[ev.Dir], s)
+	set.all[ev.Dir] = list
+	if set.bySSRC[ev.Dir] == nil && len(list) >= maxSources {
+		set.bySSRC[ev.Dir] = map[uint32]*stream{}
+		for _, o := range list {
+			set.bySSRC[ev.Dir][o.ssrc] = o
+		}
+	}
+	if set.bySSRC[ev.Dir] != nil {
+		set.bySSRC[ev.Dir][s.ssrc] = s
+	}
 	return s
 }
 
@@ -371,7 +424,8 @@ func (b *Builder) reviewStream(set *streamSet, s *stream, ev *decode.Event) *str
 		return s
 	}
 	diff := rtp.SeqDiff(ev.RTP.Seq, uint16(s.maxSeq))
-	goesOn := diff > -maxMisorder && diff < maxMisorder && ev.Time.Sub(s.last) < 5e9
+	pause := ev.Time.Sub(s.last) // a packet that was overtaken is not late by much
+	goesOn := diff > 0 && diff < maxMisorder && pause < 5e9 || diff <= 0 && diff > -maxMisorder && pause < 5e8
 	newCall := false
 	for i := len(s.dst.bindings) - 1; i >= 0 && s.dst.bindings[i].at > s.last; i-- {
 		if bd := s.dst.bindings[i]; bd.call.firstAt > s.last {

@@ -50,24 +50,17 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		name = opt.Name
 	}
 	res := &Result{Data: &table.Dataset{}}
-	dec, err := decode.Open(e.Files, decode.Options{Start: opt.Start, End: opt.End, Progress: opt.Progress})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
 	manifest := &Manifest{}
-	manifestFile, err := readManifest(e.Files, manifest)
+	manifestFile, manifestErr := readManifest(e.Files, manifest)
 	for _, w := range manifest.Warnings {
 		res.say("%s: %s", manifestFile, w)
 	}
-	b := sessions.New(dec.Files(), dec.Ledger())
-	for ev := range dec.Events(ctx) {
-		b.Add(ev)
-	}
-	if err := dec.Err(); err != nil {
+	in, err := readAll(ctx, e.Files, opt)
+	if err != nil {
 		return nil, err
 	}
+	dec, t := in.decoder, in.trace
 	first, last := dec.Span()
-	t := b.Finalize(dec.Flows(), first, last)
 	for _, w := range manifest.Warnings {
 		t.Oddities = append(t.Oddities, sessions.Oddity{Rule: "manifest", Severity: "warn", Subject: manifestFile, File: manifestFile, Text: w})
 	}
@@ -76,15 +69,15 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	}
 	ropt := manifest.apply(opt.Rates)
 	d := res.Data
-	d.Inputs, d.Captures, d.Ledger = dec.Inputs(), dec.Captures(), dec.Ledger().Rows()
+	d.Inputs, d.Captures, d.Ledger = in.inputs, in.captures, dec.Ledger().Rows()
 	d.Hosts, d.Flows, d.Calls, d.Legs, d.Signals = t.Hosts, t.Flows, t.Calls, t.Legs, t.Signals
 	d.Arrivals, d.CallResources, d.Streams, d.StreamIntervals = t.Arrivals, t.CallResources, t.Streams, t.StreamIntervals
 	d.Messages, d.Clocks, d.Oddities = t.Messages, t.Clocks, t.Oddities
 	d.Rates = rates.Compute(d.Arrivals, d.CallResources, d.Messages, ropt)
-	if err != nil {
+	if manifestErr != nil {
 		for i := range d.Inputs {
 			if d.Inputs[i].File == manifestFile {
-				d.Inputs[i].Problem = err.Error()
+				d.Inputs[i].Problem = manifestErr.Error()
 			}
 		}
 	}
