@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"bytes"
+	"errors"
 	"strings"
 
 	"github.com/twtrace/twtrace/decode/dns"
@@ -9,6 +11,7 @@ import (
 	"github.com/twtrace/twtrace/decode/sip"
 	"github.com/twtrace/twtrace/decode/tcp"
 	"github.com/twtrace/twtrace/decode/tls"
+	"github.com/twtrace/twtrace/internal/wire"
 )
 
 // connection is what a TCP flow holds while it is read.
@@ -22,8 +25,12 @@ type byteStream struct {
 	app     App
 	decided bool
 	lost    bool   // a gap came: find the next message first
+	upgrade string // Upgrade field of the last HTTP message
 	off     int64  // stream offset of the next byte
 	buf     []byte // bytes of a SIP or DNS message that is not whole yet
+	want    int    // size of buf below which its SIP message cannot be whole, 0 unknown
+	tried   int    // size of buf when that message was last found not to be whole
+	checked int    // bytes of buf without the empty line that ends a head
 	marks   []mark // where the bytes from each offset on came from
 	http    *http.Parser
 	tls     *tls.Parser
@@ -42,7 +49,11 @@ type place struct {
 	frame int64
 }
 
-const maxPending = 1 << 20 // bytes of one message that are waited for
+const (
+	maxPending = 1 << 20 // bytes of one message that are waited for
+	maxMarks   = 1024    // marks of one message; of more the middle ones go
+	maxLine    = 8 << 10 // bytes of a start line that are waited for
+)
 
 // tcpSink takes what package tcp delivers for the flow that is being read.
 type tcpSink struct {
@@ -106,6 +117,9 @@ func (d *Decoder) closeFlow(f *Flow) {
 	if ns, ok := f.conn.tcp.RTT(); ok {
 		f.RTTms = Some(float64(ns) / 1e6)
 	}
+	for dir := range f.conn.wire { // what had no FIN ends here
+		d.end(f, &f.conn.wire, dir)
+	}
 	f.conn = nil
 }
 
@@ -137,12 +151,12 @@ func (k *tcpSink) Close(dir int, rst bool, frame, time int64) {
 func (d *Decoder) take(f *Flow, pair *[2]byteStream, dir int, data []byte, m mark) {
 	s := &pair[dir]
 	m.off = s.off
-	s.marks = append(s.marks, m)
+	if s.marks = append(s.marks, m); len(s.marks) > maxMarks {
+		s.marks = append(s.marks[:maxMarks/4], s.marks[3*maxMarks/4:]...)
+	}
 	s.off += int64(len(data))
 	if !s.decided || s.app == AppUnknown {
-		s.decided = true
-		if s.app = classify(data, f); s.app == AppUnknown {
-			s.marks = s.marks[:0]
+		if data = s.decide(data, f); data == nil {
 			return
 		}
 	}
@@ -165,8 +179,61 @@ func (d *Decoder) take(f *Flow, pair *[2]byteStream, dir int, data []byte, m mar
 	}
 }
 
+// decide tells what a stream is by the bytes since something was understood
+// last, and returns those that its parser begins with; nil while it is not
+// known. Offsets count from there.
+func (s *byteStream) decide(data []byte, f *Flow) []byte {
+	whole := data
+	if len(s.buf) > 0 {
+		s.buf = append(s.buf, data...)
+		whole = s.buf
+	}
+	s.app = classify(whole, f)
+	if s.app == AppUnknown && len(s.buf) > 0 {
+		if s.app = classify(data, f); s.app != AppUnknown { // what came before was no beginning
+			m := s.marks[len(s.marks)-1]
+			m.off = 0
+			s.marks, s.off, whole = append(s.marks[:0], m), int64(len(data)), data
+		}
+	}
+	if s.app == AppUnknown {
+		if mayBegin(whole, f) {
+			if len(s.buf) == 0 {
+				s.buf = append(s.buf, data...)
+			}
+			return nil
+		}
+		s.decided = true
+		s.buf, s.marks, s.off = s.buf[:0], s.marks[:0], 0
+		return nil
+	}
+	s.decided = true
+	s.buf = nil // the parser copies whole
+	return whole
+}
+
+// mayBegin tells whether b is too short a beginning of a message to say of
+// which protocol.
+func mayBegin(b []byte, f *Flow) bool {
+	switch c := b[0]; {
+	case isDNSPort(f.Src.Port()) || isDNSPort(f.Dst.Port()):
+		return len(b) < 2 || len(b) < 2+(int(b[0])<<8|int(b[1])) && len(b) < 512
+	case c >= 20 && c <= 24: // a TLS record
+		return len(b) < 5
+	case c == '\r' || c == '\n':
+		return len(b) < 16
+	case c >= 'A' && c <= 'Z': // a method, HTTP or SIP: tell by the whole line
+		return len(b) < maxLine && bytes.IndexByte(b, '\n') < 0
+	}
+	return false
+}
+
 // lose says that n bytes of a stream are missing.
 func (d *Decoder) lose(s *byteStream, n int64) {
+	if !s.decided || s.app == AppUnknown { // offsets count from where a parser begins
+		s.buf, s.marks, s.off, s.lost = s.buf[:0], s.marks[:0], 0, true
+		return
+	}
 	switch {
 	case s.tls != nil:
 		s.tls.Lost(n)
@@ -177,6 +244,7 @@ func (d *Decoder) lose(s *byteStream, n int64) {
 			d.ledger.Count(appLayer(s.app), "cut by a gap", int64(len(s.buf)))
 		}
 		s.buf, s.marks, s.lost = s.buf[:0], s.marks[:0], true
+		s.want, s.tried = 0, 0
 	}
 	s.off += n
 }
@@ -188,12 +256,15 @@ func (d *Decoder) end(f *Flow, pair *[2]byteStream, dir int) {
 		s.http.Finish()
 		d.httpMessages(f, pair, dir)
 	}
-	if len(s.buf) > 0 {
-		if !isKeepAlive(s.buf) {
-			d.ledger.Count(appLayer(s.app), "cut by the end of the connection", int64(len(s.buf)))
-		}
-		s.buf, s.marks = nil, nil
+	if s.tls != nil {
+		s.tls.Finish()
+		d.tlsMessages(f, s, dir)
 	}
+	if len(s.buf) > 0 && s.app != AppUnknown && !isKeepAlive(s.buf) {
+		d.ledger.Count(appLayer(s.app), "cut by the end of the connection", int64(len(s.buf)))
+	}
+	// long captures see many connections: an ended one holds no buffers
+	s.buf, s.marks, s.http, s.tls = nil, nil, nil, nil
 }
 
 // classify tells a stream by bytes at which a message may begin: the first of
@@ -260,6 +331,10 @@ func (s *byteStream) forget(off int64) {
 // framedMessages reads SIP (RFC 3261 18.3, by Content-Length) and DNS (RFC
 // 1035 4.2.2, by length) messages from the buffer.
 func (d *Decoder) framedMessages(f *Flow, s *byteStream, dir int) {
+	if s.waits() && len(s.buf) <= maxPending {
+		return
+	}
+	s.want, s.tried = 0, 0
 	base := s.off - int64(len(s.buf))
 	pos := 0
 	for pos < len(s.buf) && !d.stopped {
@@ -284,9 +359,16 @@ func (d *Decoder) framedMessages(f *Flow, s *byteStream, dir int) {
 			continue
 		}
 		if s.lost {
-			n := sip.Resync(rest)
+			n := 0
+			if !startsSIP(rest) {
+				n = sip.Resync(rest)
+			}
 			if n < 0 {
-				pos = len(s.buf)
+				// the last line may be a start line when it is whole
+				if n = bytes.LastIndexByte(rest, '\n') + 1; len(rest)-n > maxLine {
+					n = len(rest)
+				}
+				pos += n
 				break
 			}
 			s.lost = false
@@ -297,16 +379,16 @@ func (d *Decoder) framedMessages(f *Flow, s *byteStream, dir int) {
 		if err != nil {
 			// no SIP here: count it and look for the next start line
 			d.ledger.Count(LayerSIP, "malformed", int64(len(rest)))
-			next := sip.Resync(rest[1:])
-			if next < 0 {
-				pos, s.lost = len(s.buf), true
-				break
+			skip := 1
+			if e := (*wire.Error)(nil); errors.As(err, &e) && e.Field == "header" {
+				skip = min(len(rest), sip.MaxHeaderBytes) // reading its lines as starts would cost their square
 			}
-			pos += 1 + next
+			pos, s.lost = pos+skip, true
 			continue
 		}
 		if !ok {
 			pos += n // keep-alives
+			s.wait(rest[n:], &d.sip)
 			break
 		}
 		f.Apps[AppSIP]++
@@ -320,6 +402,46 @@ func (d *Decoder) framedMessages(f *Flow, s *byteStream, dir int) {
 	}
 	s.buf = append(s.buf[:0], s.buf[pos:]...)
 	s.forget(base + int64(pos))
+}
+
+// wait notes what a SIP message that is not whole lacks, so that it is not read
+// again with each segment.
+func (s *byteStream) wait(b []byte, m *sip.Message) {
+	s.tried, s.checked = len(b), len(b)
+	if len(b) > 0 && sip.Parse(b, m) == nil && m.ContentLength <= sip.MaxBodyBytes {
+		if n := m.Off + m.HeaderLen + max(0, m.ContentLength); n > len(b) {
+			s.want = n
+		}
+	}
+}
+
+// waits tells whether the message at the start of buf cannot be whole yet.
+func (s *byteStream) waits() bool {
+	if s.want > 0 {
+		return len(s.buf) < s.want
+	}
+	from := max(0, s.checked-3)
+	s.checked = len(s.buf)
+	return s.tried > 0 && len(s.buf) < 2*s.tried &&
+		!bytes.Contains(s.buf[from:], []byte("\n\r\n")) && !bytes.Contains(s.buf[from:], []byte("\n\n"))
+}
+
+// startsSIP tells a start line that is whole from the tail of one that a gap
+// cut: Looks takes any word for a method.
+func startsSIP(b []byte) bool {
+	if !sip.Looks(b) {
+		return false
+	}
+	if bytes.HasPrefix(b, []byte("SIP/2.0 ")) {
+		return true
+	}
+	word, _, _ := bytes.Cut(b[:min(len(b), 16)], []byte(" "))
+	for m := sip.INVITE; m <= sip.PUBLISH; m++ {
+		if string(word) == m.String() {
+			return true
+		}
+	}
+	return false
 }
 
 // httpMessages reads HTTP/1.1 (RFC 9112). After an upgrade the rest of the
@@ -336,13 +458,14 @@ func (d *Decoder) httpMessages(f *Flow, pair *[2]byteStream, dir int) {
 			break
 		}
 		m := &d.http
+		s.upgrade = m.Upgrade
 		f.Apps[AppHTTP]++
 		d.ledger.Count(LayerHTTP, ReasonUsed, m.End-m.Off)
 		if m.Request {
 			if f.ServerName == "" && m.Host != "" {
 				f.ServerName, f.ServerNameBy = m.Host, "http-host"
 			}
-			if !other.decided {
+			if !other.decided && len(other.buf) == 0 {
 				other.app, other.decided, other.http = AppHTTP, true, new(http.Parser)
 			}
 			if other.http != nil {
@@ -355,11 +478,16 @@ func (d *Decoder) httpMessages(f *Flow, pair *[2]byteStream, dir int) {
 		s.forget(m.End)
 	}
 	if s.http.Upgraded() {
-		s.http.Rest()
-		if strings.EqualFold(d.http.Upgrade, "websocket") {
+		rest := s.http.Rest()
+		if strings.EqualFold(s.upgrade, "websocket") {
 			f.Apps[AppWebSocket]++
 		}
+		m := s.marks[len(s.marks)-1]
 		s.http, s.app = nil, AppUnknown
+		s.marks, s.off = s.marks[:0], 0
+		if len(rest) > 0 { // after CONNECT mostly TLS (RFC 9110 9.3.6)
+			d.take(f, pair, dir, rest, m)
+		}
 	}
 }
 
@@ -404,5 +532,9 @@ func (d *Decoder) tlsMessages(f *Flow, s *byteStream, dir int) {
 		d.event.Kind, d.event.TLS = EventTLS, m
 		d.emit()
 	}
-	s.forget(s.tls.Offset())
+	keep := s.tls.Offset()
+	if !f.Encrypted {
+		keep -= 256 << 10 // a handshake message may lie in several records
+	}
+	s.forget(keep)
 }
