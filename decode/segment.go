@@ -482,10 +482,10 @@ func (d *Decoder) httpMessages(f *Flow, pair *[2]byteStream, dir int) {
 		if strings.EqualFold(s.upgrade, "websocket") {
 			f.Apps[AppWebSocket]++
 		}
-		m := s.marks[len(s.marks)-1]
-		s.http, s.app = nil, AppUnknown
-		s.marks, s.off = s.marks[:0], 0
+		s.http, s.app, s.off = nil, AppUnknown, 0
 		if len(rest) > 0 { // after CONNECT mostly TLS (RFC 9110 9.3.6)
+			m := s.marks[len(s.marks)-1]
+			s.marks = s.marks[:0]
 			d.take(f, pair, dir, rest, m)
 		}
 	}

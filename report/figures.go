@@ -181,8 +181,9 @@ func (a Axis) at(v float64) float64 {
 	return (v - a.Min) / (a.Max - a.Min)
 }
 
+// known is the value of what is known and of a size that can be drawn.
 func known(o decode.Opt[float64]) *float64 {
-	if !o.Known || math.IsNaN(o.V) || math.IsInf(o.V, 0) {
+	if !o.Known || math.IsNaN(o.V) || math.Abs(o.V) > 1e15 || o.V != 0 && math.Abs(o.V) < 1e-15 {
 		return nil
 	}
 	v := o.V
@@ -568,9 +569,9 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		} else {
 			unknown++
 		}
-		if it.left && it.wait.Known {
+		if w := known(it.wait); it.left && w != nil && *w >= 0 {
 			shared = true
-			waits = append(waits, it.wait.V)
+			waits = append(waits, *w)
 		}
 	}
 	slices.Sort(q)
@@ -663,7 +664,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 			}
 			caption += ". At most " + count(int64(most)) + " waited at the same time"
 			if at > 0 {
-				caption += ", " + span(int64(at*1e9)) + " into the run"
+				caption += ", " + span(nanos(at, 1e9)) + " into the run"
 			}
 			caption += ". The area between the curves is the backlog; a horizontal cut through it is one " + one + "’s wait when they leave in order."
 		} else {
@@ -752,7 +753,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		w.Panels = []Panel{{Title: "% that waited at most", Height: 150, Bands: []Band{}, Notes: []Note{}, Series: []Series{s},
 			Y: Axis{Min: 0, Max: 100, Ticks: niceTicks(0, 100, 4)}}}
 		g.Plots = append(g.Plots, w)
-		said = append(said, "in "+string(rune('a'+gl-1))+", half of the "+many+" waited "+span(int64(quantile(waits, 0.5)*1e9))+" or less, one in twenty "+span(int64(quantile(waits, 0.95)*1e9))+" or more")
+		said = append(said, "in "+string(rune('a'+gl-1))+", half of the "+many+" waited "+span(nanos(quantile(waits, 0.5), 1e9))+" or less, one in twenty "+span(nanos(quantile(waits, 0.95), 1e9))+" or more")
 	}
 	gaps := make([]float64, 0, len(dq))
 	for i := 1; i < len(dq); i++ {
@@ -778,7 +779,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		over := 0
 		for _, x := range gaps {
 			k := int((x - start) / width)
-			if k >= 24 {
+			if k < 0 || k >= 24 {
 				over++
 				continue
 			}
@@ -804,7 +805,7 @@ func runFigures(d *table.Dataset, kind string, sim map[string]bool, tol float64,
 		}
 		w.Panels = []Panel{{Title: "Gap to the next", Height: 150, Y: linear(0, top, 3), Bands: []Band{}, Notes: []Note{}, Series: []Series{s}}}
 		g.Plots = append(g.Plots, w)
-		t := "in " + string(rune('a'+gl-1)) + ", the time from one leaving to the next, median " + span(int64(quantile(gaps, 0.5)*1e9))
+		t := "in " + string(rune('a'+gl-1)) + ", the time from one leaving to the next, median " + span(nanos(quantile(gaps, 0.5), 1e9))
 		if over > 0 {
 			t += " (" + plural(int64(over), "longer gap", "longer gaps") + " beyond the axis)"
 		}
@@ -956,6 +957,9 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 		return nil
 	}
 	s := by[best]
+	if s.last-s.first < 0 || s.last-s.first > 100*365*86400*1e9 {
+		return nil // times that no capture has
+	}
 	secs := int64(s.last-s.first)/1e9 + 1
 	width := max(1, (secs+399)/400) // seconds to a column
 	cols := int((secs + width - 1) / width)
@@ -972,11 +976,11 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 			continue
 		}
 		lost[k] += float64(v.Lost)
-		if v.JitterMS.Known && v.JitterMS.V < 1e9 {
+		if j := known(v.JitterMS); j != nil && *j < 1e9 {
 			jit[k] = max(jit[k], v.JitterMS.V)
 			seen[k] = true
 		}
-		if v.MOS.Known && v.MOS.V > 0 && (mos[k] == 0 || v.MOS.V < mos[k]) {
+		if m := known(v.MOS); m != nil && *m > 0 && *m <= 5 && (mos[k] == 0 || v.MOS.V < mos[k]) {
 			mos[k] = v.MOS.V
 		}
 	}

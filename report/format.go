@@ -132,6 +132,7 @@ func rateDecimals(lo, hi decode.Opt[float64]) int {
 
 // interval is "[0.92, 0.94]"; an unknown end is said in words.
 func interval(lo, hi decode.Opt[float64], d int) string {
+	lo.Known, hi.Known = known(lo) != nil, known(hi) != nil
 	switch {
 	case lo.Known && hi.Known:
 		return "[" + fixed(lo.V, d) + ", " + fixed(hi.V, d) + "]"
@@ -145,21 +146,21 @@ func interval(lo, hi decode.Opt[float64], d int) string {
 
 // optSig, shortOpt, optFixed and optCount are "" when unknown.
 func optSig(o decode.Opt[float64], n int) string {
-	if !o.Known {
+	if known(o) == nil {
 		return ""
 	}
 	return sig(o.V, n)
 }
 
 func shortOpt(o decode.Opt[float64], n int) string {
-	if !o.Known {
+	if known(o) == nil {
 		return ""
 	}
 	return short(o.V, n)
 }
 
 func optFixed(o decode.Opt[float64], d int) string {
-	if !o.Known {
+	if known(o) == nil {
 		return ""
 	}
 	return fixed(o.V, d)
@@ -203,6 +204,11 @@ func span(ns int64) string {
 	}
 	n := int64(s/60 + 0.5)
 	return neg + count(n/60) + nbsp + "h " + strconv.FormatInt(n%60, 10) + nbsp + "min"
+}
+
+// nanos is v units of so many ns, within what an int64 holds.
+func nanos(v, unit float64) int64 {
+	return int64(min(max(v*unit, -9e18), 9e18))
 }
 
 // since is the time of a rung from t = 0: ms with one decimal, from 1 s on s.

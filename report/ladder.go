@@ -453,16 +453,16 @@ func ordinal(n int) string {
 func callFacts(c *sessions.Call) []string {
 	out := []string{}
 	ms := func(name string, v sessions.Float) {
-		if v.Known && !math.IsNaN(v.V) && math.Abs(v.V) < 1e12 {
-			out = append(out, name+" "+span(int64(v.V*1e6)))
+		if x := known(v); x != nil {
+			out = append(out, name+" "+span(nanos(*x, 1e6)))
 		}
 	}
 	ms("post-dial delay", c.PostDialDelayMS)
 	ms("rang", c.RingMS)
 	ms("ICE", c.ICEms)
 	ms("DTLS", c.DTLSms)
-	if c.DurationS.Known {
-		out = append(out, "lasted "+span(int64(c.DurationS.V*1e9)))
+	if x := known(c.DurationS); x != nil {
+		out = append(out, "lasted "+span(nanos(*x, 1e9)))
 	}
 	if c.EndedBy != "" {
 		out = append(out, "ended by "+c.EndedBy)
@@ -580,14 +580,14 @@ func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]in
 				codecs = append(codecs, codec)
 			}
 			t := dir + " " + plural(s.Packets, "packet", "packets") + ", " + count(s.Lost) + " lost"
-			if s.Lost > 0 && s.LostPct.Known {
+			if s.Lost > 0 && known(s.LostPct) != nil {
 				t += " (" + sig(s.LostPct.V, 2) + nbsp + "%)"
 			}
-			if s.JitterMeanMS.Known {
-				t += ", jitter " + sig(s.JitterMeanMS.V, 2) + nbsp + "ms"
+			if j := known(s.JitterMeanMS); j != nil {
+				t += ", jitter " + sig(*j, 2) + nbsp + "ms"
 			}
-			if s.MOS.Known {
-				t += ", MOS " + fixed(s.MOS.V, 1)
+			if m := known(s.MOS); m != nil {
+				t += ", MOS " + fixed(*m, 1)
 			}
 			if len(row.Lines) < 4 {
 				row.Lines = append(row.Lines, t)
@@ -921,8 +921,8 @@ func submission(d *table.Dataset, id string) *Scenario {
 	for i := range d.Messages {
 		m := &d.Messages[i]
 		n++
-		if m.WaitS.Known && m.SentAt.Known() && !math.IsNaN(m.WaitS.V) {
-			waits = append(waits, m.WaitS.V*1e9)
+		if w := known(m.WaitS); w != nil && m.SentAt.Known() {
+			waits = append(waits, *w*1e9)
 		}
 		if m.SentAt.Known() && m.UpdatedAt.Known() && m.UpdatedAt > m.SentAt {
 			receipts = append(receipts, float64(m.UpdatedAt-m.SentAt))

@@ -144,6 +144,7 @@ type Oddity struct {
 
 // Build makes the page from the tables and from nothing else.
 func Build(d *table.Dataset, o Options) *Page {
+	d = finite(d)
 	b := &builder{d: d, o: o, clock: clock{o.Zone}, sim: simulated(d), tol: tolerance(d)}
 	p := &Page{Sections: []Section{}, Groups: []VerdictTable{}, Counts: []string{}, Damaged: []Item{}, Figures: []Figure{}, Runs: []Table{}, RunFigures: []Figure{},
 		Scenarios: []Scenario{}, Oddities: []OddityGroup{}, Facts: []Item{}, Provenance: []Table{}, Assumed: []string{}}
@@ -195,6 +196,16 @@ func Build(d *table.Dataset, o Options) *Page {
 	b.oddities(p)
 	b.provenance(p)
 
+	for _, set := range [][]Table{p.Runs, p.Provenance} {
+		for i := range set {
+			set[i].compact()
+		}
+	}
+	for _, t := range []*Table{p.Hosts, p.Streams, p.Silent} {
+		if t != nil {
+			t.compact()
+		}
+	}
 	add := func(id, title string, has bool) {
 		if has {
 			p.Sections = append(p.Sections, Section{len(p.Sections) + 1, id, title})
@@ -211,6 +222,19 @@ func Build(d *table.Dataset, o Options) *Page {
 		p.Sections[0].Title = "What was found"
 	}
 	return p
+}
+
+// compact takes columns away in which no row says anything.
+func (t *Table) compact() {
+	for i := len(t.Cols) - 1; i > 0; i-- {
+		if slices.ContainsFunc(t.Rows, func(r Row) bool { return r.Cells[i].Text != "" || r.Cells[i].Tag != "" }) {
+			continue
+		}
+		t.Cols = slices.Delete(t.Cols, i, i+1)
+		for k := range t.Rows {
+			t.Rows[k].Cells = slices.Delete(t.Rows[k].Cells, i, i+1)
+		}
+	}
 }
 
 // unlink takes away links to runs that the tables of the page do not hold.
@@ -248,6 +272,30 @@ type builder struct {
 // has rows of rates too, that only say why there is none.
 func (b *builder) measured(kind string) bool {
 	return slices.ContainsFunc(b.d.Rates, func(r rates.Rate) bool { return r.Kind == kind && known(r.ObservedPerS) != nil })
+}
+
+// finite is the dataset with rates that can be drawn: what is no number or
+// beyond any sense is unknown. (Rates are few; the other tables are read with
+// known and nanos, which do the same.)
+func finite(d *table.Dataset) *table.Dataset {
+	c := *d
+	c.Rates = slices.Clone(d.Rates)
+	for i := range c.Rates {
+		r := &c.Rates[i]
+		for _, v := range []*sessions.Float{&r.ExpectedPerS, &r.ObservedPerS, &r.ObservedLowPerS, &r.ObservedHighPerS, &r.ObservedSegmentsPerS, &r.QueuePerS, &r.QueueLowPerS, &r.QueueHighPerS, &r.PostP50MS,
+			&r.SustainedPerS, &r.SustainedLowPerS, &r.SustainedHighPerS, &r.BurstItems, &r.BurstLowItems, &r.BurstHighItems, &r.BusyPct, &r.FIFOTau, &r.WaitP50S, &r.WaitP95S, &r.LatencyP50MS, &r.LatencyMaxMS} {
+			if known(*v) == nil || v.V < 0 {
+				*v = sessions.Float{}
+			}
+		}
+		if g := decode.Some(r.GuaranteePerS); known(g) == nil || g.V < 0 {
+			r.GuaranteePerS = 0
+		}
+		if r.X.V < 0 {
+			r.X = sessions.Int{}
+		}
+	}
+	return &c
 }
 
 // meant tells whether a row of rates is of a measurement at all, so that its
@@ -506,7 +554,7 @@ func (b *builder) verdicts(p *Page) {
 	})
 	tally := map[string]map[string]int{}
 	for n, k := range keys {
-		if n == 0 || k.kind != keys[n-1].kind || k.promise != keys[n-1].promise {
+		if len(p.Groups) == 0 || k.kind != keys[n-1].kind || k.promise != keys[n-1].promise {
 			by := ""
 			switch groups[k][0].QueueBy {
 			case "account":
@@ -875,7 +923,7 @@ func (b *builder) captureLead() string {
 // damage collects what was damaged, lost or refused.
 func (b *builder) damage(p *Page) {
 	d := b.d
-	const most = 30
+	const most = 20
 	more := 0
 	add := func(name, text string) {
 		for _, x := range p.Damaged {
@@ -899,7 +947,7 @@ func (b *builder) damage(p *Page) {
 	whole := 0
 	for _, x := range d.Inputs {
 		if x.Problem != "" {
-			add(name(x.Experiment, x.File), capital(show(x.Problem, 400)))
+			add(name(x.Experiment, x.File), show(x.Problem, 400))
 		} else {
 			whole++
 		}
@@ -910,7 +958,7 @@ func (b *builder) damage(p *Page) {
 				return i.Experiment == x.Experiment && i.File == x.File && i.Problem != ""
 			})
 			if !found {
-				add(name(x.Experiment, x.File), capital(show(x.Problem, 400)))
+				add(name(x.Experiment, x.File), show(x.Problem, 400))
 			}
 		}
 		if x.DroppedPackets.Known && x.DroppedPackets.V > 0 {
@@ -919,9 +967,12 @@ func (b *builder) damage(p *Page) {
 	}
 	for _, e := range d.Experiments {
 		if e.Problem != "" {
-			dup := slices.ContainsFunc(p.Damaged, func(i Item) bool { return strings.EqualFold(i.Text, show(e.Problem, 400)) })
-			if !dup {
-				add(show(cmp.Or(e.Experiment, "this experiment"), 80), capital(show(e.Problem, 400)))
+			// It repeats what its first damaged input says.
+			told := slices.ContainsFunc(d.Inputs, func(i decode.Input) bool {
+				return i.Experiment == e.Experiment && i.Problem != "" && strings.Contains(e.Problem, i.Problem)
+			})
+			if !told {
+				add(show(cmp.Or(e.Experiment, "this experiment"), 80), show(e.Problem, 400))
 			}
 		}
 	}
@@ -1007,11 +1058,13 @@ func (b *builder) runs(kind string) *Table {
 	if kind == "messages" {
 		t.Cols[2] = Col{"Body", "bytes", true}
 	}
+	ordered := true // in every run, each item left in the order in which it was queued
 	has := struct{ queue, sus, fifo, wait, queues bool }{}
 	for _, r := range rs {
 		has.queue = has.queue || r.QueuePerS.Known
 		has.sus = has.sus || r.SustainedPerS.Known
-		has.fifo = has.fifo || r.FIFOInversions.Known
+		has.fifo = has.fifo || r.FIFOInversions.V > 0
+		ordered = ordered && r.FIFOInversions.Known
 		has.wait = has.wait || r.WaitP50S.Known
 		has.queues = has.queues || r.Queue != rs[0].Queue
 	}
@@ -1077,6 +1130,9 @@ func (b *builder) runs(kind string) *Table {
 			}
 		}
 		t.Rows = append(t.Rows, Row{ID: rowID(r), Cells: cells})
+	}
+	if ordered && !has.fifo {
+		t.More = strings.TrimSpace(t.More + " In no run did one overtake another.")
 	}
 	return t
 }

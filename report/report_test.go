@@ -7,8 +7,10 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -633,6 +635,27 @@ func TestLadderOfBrowserCall(t *testing.T) {
 	golden(t, "flow-browser.txt", b.Bytes())
 }
 
+// A column of which nothing is known is not shown.
+func TestNoEmptyColumn(t *testing.T) {
+	d := sipTrace()
+	for i := range d.Hosts {
+		d.Hosts[i].Names = nil
+	}
+	p := Build(d, Options{})
+	for _, c := range p.Hosts.Cols {
+		if c.Name == "Name" {
+			t.Error("an empty column is shown")
+		}
+	}
+	for _, table := range append([]Table{*p.Hosts, *p.Streams}, p.Provenance...) {
+		for _, r := range table.Rows {
+			if len(r.Cells) != len(table.Cols) {
+				t.Errorf("%s: a row of %d cells under %d columns", table.Label, len(r.Cells), len(table.Cols))
+			}
+		}
+	}
+}
+
 // A call that was never captured is listed, not drawn.
 func TestCallsFromExportsOnly(t *testing.T) {
 	d := &table.Dataset{Calls: []sessions.Call{{CallID: "CA1", Outcome: "answered"}, {CallID: "CA2", Outcome: "failed"}}}
@@ -685,5 +708,66 @@ func TestLargeIsBounded(t *testing.T) {
 	}
 	if b.Len() > 8<<20 {
 		t.Errorf("%d bytes", b.Len())
+	}
+}
+
+// A dataset is an input, and its numbers may be anything: no number may make
+// the report fail, hang or say NaN.
+func TestHostileNumbers(t *testing.T) {
+	floats := []float64{nan(), math.Inf(1), math.Inf(-1), 1e308, -1e308, 0, -1, 1e-320, 1}
+	ints := []int64{math.MinInt64, math.MaxInt64, 0, -1, 1}
+	uints := []uint32{0, 1, math.MaxUint32}
+	for shift := range 9 {
+		n := shift
+		var fill func(v reflect.Value)
+		fill = func(v reflect.Value) {
+			switch v.Kind() {
+			case reflect.Struct:
+				for i := range v.NumField() {
+					fill(v.Field(i))
+				}
+			case reflect.Slice:
+				for i := range v.Len() {
+					fill(v.Index(i))
+				}
+			case reflect.Float64:
+				n++
+				v.SetFloat(floats[n%len(floats)])
+			case reflect.Int64:
+				n++
+				if n%3 != 0 { // some stay, or nothing would be drawn
+					v.SetInt(ints[n%len(ints)])
+				}
+			case reflect.Uint32:
+				n++
+				v.SetUint(uint64(uints[n%len(uints)]))
+			case reflect.Bool:
+				n++
+				v.SetBool(n%5 != 0)
+			}
+		}
+		for _, d := range []*table.Dataset{study(), sipTrace(), sdkCall()} {
+			fill(reflect.ValueOf(d).Elem())
+			var b bytes.Buffer
+			if err := Write(&b, d, Options{}); err != nil {
+				t.Fatal(err)
+			}
+			page, _, _ := strings.Cut(b.String(), "Licensed to the Apache")
+			page, _, _ = strings.Cut(page, "(function ()")
+			_, page, _ = strings.Cut(page, "</style>")
+			for _, bad := range []string{"NaN", "Inf", "+e", "ZgotmplZ", "[, ", "[ "} {
+				if i := strings.Index(page, bad); i >= 0 {
+					t.Errorf("the page says %q: %.160q", bad, page[max(0, i-80):])
+				}
+			}
+			for _, format := range []string{"text", "svg", "mermaid"} {
+				if err := Flow(io.Discard, d, FlowOptions{Format: format}); err != nil {
+					t.Fatal(err)
+				}
+				if err := Flow(io.Discard, d, FlowOptions{Format: format, By: "scenario"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 	}
 }

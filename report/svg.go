@@ -428,7 +428,7 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
 type place struct{ top, y, bottom float64 }
 
 // rows places the rows of a ladder one below the other.
-func (l *Ladder) rows(top, step, foldH float64, small bool) ([]place, float64) {
+func (l *Ladder) rows(top, step, foldH float64, tight bool) ([]place, float64) {
 	ps := make([]place, len(l.Rows))
 	y := top
 	for i, r := range l.Rows {
@@ -437,7 +437,7 @@ func (l *Ladder) rows(top, step, foldH float64, small bool) ([]place, float64) {
 			ps[i] = place{y + 4, y + foldH/2 + 2, y + foldH}
 			y += foldH + 4
 		case "media":
-			h := 16*float64(len(r.mediaText(small))) + 26
+			h := 16*float64(len(r.mediaText(tight))) + 26
 			ps[i] = place{y + 6, y + h/2, y + h - 6}
 			y += h
 		default:
@@ -448,11 +448,11 @@ func (l *Ladder) rows(top, step, foldH float64, small bool) ([]place, float64) {
 	return ps, y + 10
 }
 
-// mediaText is the lines between two lanes; a narrow drawing parts them.
-func (r *Rung) mediaText(small bool) []string {
+// mediaText is the lines between two lanes, parted where there is little room.
+func (r *Rung) mediaText(tight bool) []string {
 	lines := []string{r.Label}
 	for _, t := range r.Lines {
-		if a, b, ok := strings.Cut(t, ", jitter "); ok && small {
+		if a, b, ok := strings.Cut(t, ", jitter "); ok && tight {
 			lines = append(lines, a, "jitter "+b)
 			continue
 		}
@@ -665,7 +665,9 @@ func (l *Ladder) svg(width float64, class string) string {
 		left, right, step = 28, width-28, 38
 	}
 	x := laneX(len(l.Lanes), left, right)
-	ps, h := l.rows(l.headHeight(x)+2, step, 24, small)
+	// Between lanes that stand close, a stream takes two lines.
+	tight := small || len(x) > 1 && x[1]-x[0] < 230
+	ps, h := l.rows(l.headHeight(x)+2, step, 24, tight)
 	s.begin(class, width, h, "Ladder of "+l.Title+", "+plural(int64(len(l.Rows)), "row", "rows"))
 	textLeft := timeX + 6
 	if small {
@@ -689,7 +691,7 @@ func (l *Ladder) svg(width float64, class string) string {
 			s.text("s m", (left+right)/2, p.y+4, r.Label)
 		case "media":
 			m := (x[r.From] + x[r.To]) / 2
-			lines := r.mediaText(small)
+			lines := r.mediaText(tight)
 			y := p.y - 8*float64(len(lines)-1) + 4
 			for n, t := range lines {
 				half := textWidth(t, 12) / 2

@@ -121,17 +121,17 @@ func (a *app) schemaCommand() *cobra.Command {
 			name := ""
 			if len(args) == 1 {
 				name = args[0]
-				if err := table.WriteSchema(io.Discard, name, table.FormatCSV); err != nil {
-					return usageError{err}
-				}
 			}
 			f, err := a.tableFormat()
 			if err != nil {
 				return err
 			}
+			if err := table.WriteSchema(io.Discard, name, f); err != nil {
+				return usageError{err}
+			}
 			return a.writeTo("", func(w io.Writer) error { return table.WriteSchema(w, name, f) })
 		},
 	}
-	c.Flags().StringVarP(&a.format, "format", "f", "", "table, csv, json or ndjson")
+	c.Flags().StringVarP(&a.format, "format", "f", "", "table, csv or json")
 	return c
 }

@@ -32,6 +32,8 @@ var rooms = map[string][]string{
 	"decode/http":         {"internal/wire"},
 	"decode/tls":          {"internal/wire"},
 	"decode/twilio":       {"internal/wire"},
+	"decode/srtp":         {"internal/wire"},
+	"decode/ws":           {"internal/wire"},
 	"decode":              {"internal/wire", "decode/*"},
 	"sessions":            {"decode", "decode/*"},
 	"rates":               {"decode", "sessions"},

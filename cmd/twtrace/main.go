@@ -2,8 +2,10 @@
 // captures and exported resources in, tables and an HTML report out.
 //
 //	$ twtrace demo -o out
-//	$ twtrace analyze capture.pcapng calls/ -o out
-//	$ twtrace rates experiments/
+//	$ twtrace analyze experiments/sip-normal -o out
+//	$ twtrace rates experiments/ --columns experiment,observed_per_s,verdict
+//	experiment,observed_per_s,verdict
+//	...
 //
 // One file a verb. main only calls run; no other package touches the process,
 // its clock, its arguments or the disk that results are written to.

@@ -384,7 +384,7 @@ func (c *Context) source(ssrc uint32) *source {
 	}
 	s := c.sources[ssrc]
 	if s == nil {
-		i := slices.IndexFunc(c.recent[:], func(s source) bool { return s.ssrc == ssrc && s.fails > 0 })
+		i := slices.IndexFunc(c.recent[:], func(s source) bool { return s.ssrc == ssrc && (s.known || s.fails > 0) })
 		if i < 0 {
 			i = c.next
 			c.next = (c.next + 1) % recentSources

@@ -17,11 +17,26 @@ import (
 const (
 	extServerName        = 0
 	extALPN              = 16
+	extEncryptThenMAC    = 22 // RFC 7366
+	extMasterSecret      = 23 // RFC 7627
 	extPreSharedKey      = 41
 	extEarlyData         = 42
 	extSupportedVersions = 43
 	extKeyShare          = 51
 	extECH               = 0xfe0d
+)
+
+// Handshake message types, RFC 8446, B.3.
+const (
+	hsClientHello         = 1
+	hsServerHello         = 2
+	hsEndOfEarlyData      = 5
+	hsEncryptedExtensions = 8
+	hsCertificate         = 11
+	hsServerHelloDone     = 14
+	hsClientKeyExchange   = 16
+	hsFinished            = 20
+	hsKeyUpdate           = 24
 )
 
 // ClientHello is what a client offers, RFC 8446, 4.1.2. Lists are in the
@@ -64,9 +79,12 @@ type ServerHello struct {
 	KeyShare          uint16 // group; 0 when absent
 	PSK               bool   // the offered key was accepted
 	HelloRetryRequest bool   // the client must send another ClientHello
+	Compression       uint8  // 0 is none
+	EncryptThenMAC    bool   // RFC 7366
+	MasterSecret      bool   // extended master secret, RFC 7627
 }
 
-// Certificate is a TLS 1.2 Certificate message, RFC 5246, 7.4.2: the names of
+// Certificate is a Certificate message (RFC 5246, 7.4.2; RFC 8446, 4.4.2): the names of
 // its first certificate.
 type Certificate struct {
 	Chain      int // certificates in the message
@@ -276,7 +294,7 @@ func ParseServerHello(body []byte) (*ServerHello, error) {
 	copy(h.Random[:], c.Bytes("server random", 32))
 	h.SessionID = slices.Clone(c.Bytes("session id", int(c.U8("session id length"))))
 	h.CipherSuite = c.U16("cipher suite")
-	c.Skip("compression method", 1)
+	h.Compression = c.U8("compression method")
 	h.HelloRetryRequest = h.Random == retryRandom
 	extensions(&c, func(typ uint16, x *wire.Cursor) {
 		switch typ {
@@ -292,9 +310,53 @@ func ParseServerHello(body []byte) (*ServerHello, error) {
 			h.KeyShare = x.U16("group")
 		case extPreSharedKey:
 			h.PSK = true
+		case extEncryptThenMAC:
+			h.EncryptThenMAC = true
+		case extMasterSecret:
+			h.MasterSecret = true
 		}
 	})
 	return h, c.Err()
+}
+
+// parseEncryptedExtensions reads the body of an EncryptedExtensions message,
+// RFC 8446, 4.3.1.
+func parseEncryptedExtensions(body []byte) (alpn string, early bool, err error) {
+	c := wire.NewCursor("tls", body)
+	extensions(&c, func(typ uint16, x *wire.Cursor) {
+		switch typ {
+		case extALPN:
+			if ps := protocols(x); len(ps) > 0 {
+				alpn = ps[0]
+			}
+		case extEarlyData:
+			early = true
+		}
+	})
+	return alpn, early, c.Err()
+}
+
+// ParseCertificate13 reads the body of a TLS 1.3 Certificate message, RFC
+// 8446, 4.4.2, as ParseCertificate does.
+func ParseCertificate13(body []byte) (*Certificate, error) {
+	c := wire.NewCursor("tls", body)
+	c.Skip("request context", int(c.U8("request context length")))
+	list := wire.NewCursor("tls", c.Bytes("certificates", int(c.U24("certificates length"))))
+	if c.Err() != nil {
+		return nil, c.Err()
+	}
+	cert := &Certificate{}
+	for list.Len() > 0 {
+		der := list.Bytes("certificate", int(list.U24("certificate length")))
+		list.Skip("extensions", int(list.U16("extensions length")))
+		if list.Err() != nil {
+			break
+		}
+		if cert.Chain++; cert.Chain == 1 {
+			cert.leaf(der)
+		}
+	}
+	return cert, list.Err()
 }
 
 // ParseCertificate reads the body of a TLS 1.2 Certificate message. A

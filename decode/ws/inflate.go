@@ -60,6 +60,7 @@ func (d *inflater) message(data []byte, fresh, complete bool) (plain []byte, who
 	}
 	plain = d.out[start:]
 	if err == nil {
+		d.lost = d.lost && len(d.out) < window
 		return plain, true, false
 	}
 	var corrupt flate.CorruptInputError
@@ -95,7 +96,7 @@ func (d *inflater) run(start, limit int) error {
 				return err
 			}
 		}
-		// RFC 7692, 7.2.3.5: a sender may end a block as the last one and go
+		// RFC 7692, 7.2.3.4: a sender may end a block as the last one and go
 		// on, after an octet boundary, with another.
 		if d.src.Len() <= len(tail) {
 			return nil

@@ -43,7 +43,7 @@ import (
 
 const (
 	maxMessage = 1 << 20
-	maxSearch  = 64 << 10 // bytes held while searching after a gap
+	maxSearch  = 16 << 10 // bytes held while searching after a gap
 	maxControl = 125      // RFC 6455, 5.5
 )
 
@@ -184,11 +184,12 @@ type Parser struct {
 	ContextLost int64 // messages that refer to what a gap swallowed
 	Truncated   int64 // text and binary messages that were cut by a gap or a bound
 
-	buf   []byte
-	pos   int   // of the first unread byte in buf
-	off   int64 // stream offset of buf[pos]
-	state state
-	gap   int64 // stream offset after the last gap
+	buf    []byte
+	pos    int   // of the first unread byte in buf
+	off    int64 // stream offset of buf[pos]
+	state  state
+	gap    int64 // stream offset after the last gap
+	gapped bool  // what precedes the unread bytes is not known
 
 	frame   frame
 	start   int64 // of the frame at hand
@@ -217,12 +218,16 @@ type frame struct {
 	size   int // of the header
 }
 
-// parseFrame reads a frame header. ok is false when b ends within it.
+// parseFrame reads a frame header. ok is false when b ends within it; f has
+// what is known of it then.
 func parseFrame(b []byte) (f frame, ok bool) {
-	if len(b) < 2 {
+	if len(b) == 0 {
 		return f, false
 	}
 	f.fin, f.rsv, f.opcode = b[0]&0x80 != 0, b[0]>>4&7, Opcode(b[0]&15)
+	if len(b) == 1 {
+		return f, false
+	}
 	f.masked, f.length, f.size = b[1]&0x80 != 0, uint64(b[1]&0x7f), 2
 	switch f.length {
 	case 126:
@@ -280,10 +285,10 @@ func (p *Parser) Lost(n int64) {
 	}
 	p.advance(len(p.buf) - p.pos)
 	p.off += n
-	p.gap = p.off
+	p.gap, p.gapped = p.off, true
 	if p.state == inPayload && n > 0 && uint64(n) <= p.remain {
 		p.remain -= uint64(n)
-		p.maskPos += int(n & 3)
+		p.maskPos = (p.maskPos + int(n&3)) & 3
 		if p.frame.isControl() {
 			p.size = -1
 		} else {
@@ -291,7 +296,6 @@ func (p *Parser) Lost(n int64) {
 		}
 		return
 	}
-	p.inflate.lose()
 	p.abandon()
 }
 
@@ -304,6 +308,8 @@ func (p *Parser) abandon() {
 func (p *Parser) cut() {
 	if p.m.Frames > 0 {
 		p.broken, p.ready = true, true
+	} else {
+		p.inflate.lose()
 	}
 }
 
@@ -372,8 +378,7 @@ func (p *Parser) begin(f frame) (err error) {
 		err = p.fail("header", "%s", wrong)
 		p.advance(1)
 		p.Skipped++
-		p.inflate.lose()
-		p.gap = p.off
+		p.gapped = true
 		p.abandon()
 		return err
 	}
@@ -382,7 +387,7 @@ func (p *Parser) begin(f frame) (err error) {
 		p.size = 0
 	case f.opcode == continuation && p.m.Frames == 0:
 		// The first frame is missing: after a gap that is no error.
-		if p.gap == 0 {
+		if !p.gapped {
 			err = p.fail("opcode", "want the first frame of a message, have a continuation")
 		}
 		p.m = Event{Off: p.off, Masked: f.masked}
@@ -390,7 +395,6 @@ func (p *Parser) begin(f frame) (err error) {
 	case f.opcode != continuation && p.m.Frames > 0:
 		err = p.fail("opcode", "want a continuation, have another %s message", f.opcode)
 		p.cut()
-		p.inflate.lose()
 		return err // the header is read again, with no message at hand
 	case f.opcode != continuation:
 		p.m = Event{Opcode: f.opcode, Off: p.off, Compressed: f.rsv == 4, Masked: f.masked}
@@ -410,7 +414,7 @@ func (p *Parser) payload() {
 	b := p.buf[p.pos : p.pos+n]
 	if p.frame.masked {
 		unmask(b, p.frame.mask, p.maskPos)
-		p.maskPos += n & 3
+		p.maskPos = (p.maskPos + n) & 3
 	}
 	p.remain -= uint64(n)
 	p.advance(n)
@@ -465,10 +469,6 @@ func (p *Parser) end(e *Event) bool {
 func (p *Parser) give(e *Event, final bool) {
 	*e = p.m
 	e.Final, e.Truncated, e.Data = final, p.broken, p.data
-	e.End = max(e.End, e.Off)
-	if e.Opcode == continuation && e.Data != nil {
-		e.Data = e.Data[:0]
-	}
 	if e.Compressed {
 		fresh := p.Extensions.ServerNoContextTakeover
 		if p.Client {
@@ -482,8 +482,9 @@ func (p *Parser) give(e *Event, final bool) {
 		if e.ContextLost {
 			p.ContextLost++
 		}
-	} else if e.Opcode == continuation {
-		p.inflate.lose() // it may have been a compressed one
+	}
+	if !final || e.Opcode == continuation {
+		p.inflate.lose() // compressed bytes may be among those that are missing
 	}
 	if e.Truncated {
 		p.Truncated++
@@ -555,7 +556,7 @@ func (p *Parser) judge(b []byte, first bool) answer {
 		}
 		f, ok := parseFrame(b)
 		if !ok {
-			if len(b) >= 1 && !p.plausible(&frame{opcode: Opcode(b[0] & 15), fin: b[0]&0x80 != 0, rsv: b[0] >> 4 & 7, masked: p.Client}) {
+			if p.wrong(&f) != "" || len(b) > 1 && f.masked != p.Client {
 				return no
 			}
 			return maybe

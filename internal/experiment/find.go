@@ -288,10 +288,10 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 	if single {
 		root = stem(in.Name)
 	}
-	is, known := map[string]bool{}, len(refused) > 0
+	is, broken, known := map[string]bool{}, map[string]bool{}, len(refused) > 0
 	for _, dir := range order {
-		run, some := byFolder[dir].holds()
-		is[dir] = run
+		run, some, bad := byFolder[dir].holds()
+		is[dir], broken[dir] = run, bad
 		known = known || some
 	}
 	if !known {
@@ -306,6 +306,7 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 		all.rank = folderRank(all.Name)
 		return []Experiment{all}, false, nil
 	}
+	var lost []string
 	for _, dir := range order {
 		if is[dir] {
 			continue
@@ -321,11 +322,26 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 			run.Refused = append(run.Refused, e.Refused...)
 			continue
 		}
-		// Something broken is a run that gave nothing; a link is just passed over.
-		is[dir] = slices.ContainsFunc(e.Refused, func(r Refusal) bool {
+		// Key logs above runs are for all of them. Something broken is a run that
+		// gave nothing. Anything else, links too, belongs to no run.
+		for _, f := range e.Files {
+			if c, err := f.Identify(); err == nil && c.Kind == container.Keylog {
+				for _, below := range order {
+					if is[below] && (dir == "." || strings.HasPrefix(below, dir+"/")) {
+						byFolder[below].Files = append(byFolder[below].Files, f)
+					}
+				}
+			}
+		}
+		if broken[dir] || slices.ContainsFunc(e.Refused, func(r Refusal) bool {
 			info, err := fs.Lstat(in.FS, path.Join(in.Path, r.Name))
 			return err != nil || info.Mode()&fs.ModeSymlink == 0
-		})
+		}) {
+			lost = append(lost, dir)
+		}
+	}
+	for _, dir := range lost {
+		is[dir] = true
 	}
 	for _, dir := range order {
 		if !is[dir] {
@@ -383,13 +399,13 @@ func withoutDatasets(files []*container.File) []*container.File {
 }
 
 // holds tells whether the files make a run, by a capture, an export or a
-// manifest, and whether any is of a known kind, or broken and so perhaps one.
-func (e *Experiment) holds() (run, known bool) {
+// manifest; whether any is of a known kind, or broken and so perhaps of one.
+func (e *Experiment) holds() (run, known, broken bool) {
 	for _, f := range e.Files {
 		c, err := f.Identify()
 		switch {
 		case err != nil:
-			known = true
+			known, broken = true, true
 			continue
 		case c.Kind == container.Unknown:
 			continue
@@ -397,10 +413,10 @@ func (e *Experiment) holds() (run, known bool) {
 		known = true
 		switch c.Kind {
 		case container.Pcap, container.Pcapng, container.Resources, container.Manifest:
-			return true, true
+			return true, true, broken
 		}
 	}
-	return false, known
+	return false, known, broken
 }
 
 // bare leaves out the path that os puts before its errors: the caller names

@@ -144,7 +144,8 @@ func (m *Manifest) set(key string, n ast.Node) {
 		whole(&m.Repeat)
 	case "started":
 		for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02"} {
-			if at, err := time.Parse(layout, text); err == nil {
+			// int64 ns reach these years from end to end
+			if at, err := time.Parse(layout, text); err == nil && at.Year() >= 1678 && at.Year() <= 2261 {
 				m.Started = decode.Time(at.UnixNano())
 				return
 			}

@@ -1,0 +1,3 @@
+package tls
+import "errors"
+var errOpen = errors.New("tls: record does not authenticate")
