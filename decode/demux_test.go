@@ -24,7 +24,7 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-// helloBody is a TLS 1.2 ClientHello without its record: one suite, and the
+// clientHello is a TLS 1.3 ClientHello in its record: one suite, and the
 // server name voice-js.example.
 func clientHello() string {
 	name := "voice-js.example"
@@ -68,8 +68,8 @@ func vectors(t testing.TB) []struct {
 		{"SIP request, RFC 3261 7.1", "sip", decode.EventSIP, []byte(invite("c1"))},
 		{"SIP response, RFC 3261 7.2", "sip", decode.EventSIP, []byte(sipText("SIP/2.0 180 Ringing", "c1", "1 INVITE", ""))},
 		{"SIP request after CRLF, RFC 5626 3.5.1", "sip", decode.EventSIP, []byte("\r\n\r\n" + options("c2"))},
-		{"DNS query, RFC 1035 4.1", "dns", decode.EventBad, unhex(t, "beef 0100 0001 0000 0000 0000 07 6578616d706c65 03 636f6d 00 0001 0001")},
-		{"DNS answer", "dns", decode.EventBad, unhex(t, "beef 8180 0001 0001 0000 0000 07 6578616d706c65 03 636f6d 00 0001 0001 c00c 0001 0001 00000e10 0004 c0000201")},
+		{"DNS query, RFC 1035 4.1", "dns", decode.EventBad, unhex(t, "1dea 0100 0001 0000 0000 0000 07 6578616d706c65 03 636f6d 00 0001 0001")},
+		{"DNS answer", "dns", decode.EventBad, unhex(t, "1dea 8180 0001 0001 0000 0000 07 6578616d706c65 03 636f6d 00 0001 0001 c00c 0001 0001 00000e10 0004 c0000201")},
 		{"HTTP request, RFC 9112 3", "http", decode.EventBad, []byte("GET /2010-04-01/Accounts.json HTTP/1.1\r\nHost: api.example\r\n\r\n")},
 		{"HTTP response, RFC 9112 4", "http", decode.EventBad, []byte("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")},
 		{"TLS ClientHello, RFC 8446 4.1.2", "tls", decode.EventBad, []byte(clientHello())},

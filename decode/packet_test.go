@@ -244,6 +244,9 @@ func read(t testing.TB, files []*container.File, opt decode.Options) *result {
 	if err := d.Ledger().Check(); err != nil {
 		t.Error(err)
 	}
+	if err := new(sessions.Validator).Check(r.trace); err != nil {
+		t.Error(err)
+	}
 	return r
 }
 
@@ -258,7 +261,7 @@ func sipText(start, callID, cseq, body string) string {
 }
 
 func invite(callID string) string {
-	return sipText("INVITE sip:b@example.com SIP/2.0", callID, "1 INVITE", strings.Repeat("x", 100))
+	return sipText("INVITE sip:b@example.com SIP/2.0", callID, "1 INVITE", strings.Repeat("x", 98)+"\r\n")
 }
 
 func options(callID string) string {

@@ -278,7 +278,11 @@ func classify(b []byte, f *Flow) App {
 	case sip.Looks(b):
 		return AppSIP
 	case isDNSPort(f.Src.Port()) || isDNSPort(f.Dst.Port()):
-		if len(b) >= 2 && (len(b) == 2 || dns.Looks(b[2:])) {
+		msg, n, err := dns.Frame(b)
+		if n == 0 && err == nil && len(b) > 2 {
+			msg = b[2:] // not whole yet
+		}
+		if len(b) == 2 || dns.Looks(msg) {
 			return AppDNS
 		}
 	case isKeepAlive(b) && f.Apps[AppSIP] > 0:

@@ -18,10 +18,9 @@ import (
 
 // Options are the reader's choices.
 type Options struct {
-	Title     string         // "" makes one from the content
-	Redacted  bool           // the dataset holds pseudonyms
-	Zone      *time.Location // of displayed times; nil is UTC
-	Reproduce string         // the command line that makes this file again
+	Title    string         // "" makes one from the content
+	Redacted bool           // the dataset holds pseudonyms
+	Zone     *time.Location // of displayed times; nil is UTC
 }
 
 // Page is what the report says, before any pixel: plain data, no slice nil.
@@ -33,6 +32,8 @@ type Page struct {
 	Sections   []Section      `json:"sections"`
 	Groups     []VerdictTable `json:"groups"`
 	Rule       string         `json:"rule,omitempty"`
+	Outcomes   *Table         `json:"outcomes,omitempty"` // of calls, where no queue was measured
+	Captured   string         `json:"captured,omitempty"` // captures that are no measurement of a queue
 	Counts     []string       `json:"counts"`
 	Damaged    []Item         `json:"damaged"`
 	DamagedEnd string         `json:"damaged_end,omitempty"`
@@ -72,27 +73,41 @@ type Item struct {
 type VerdictTable struct {
 	Head string       `json:"head"`
 	Rows []VerdictRow `json:"rows"`
-	Note string       `json:"note,omitempty"` // what holds for every row
+	Note string       `json:"note,omitempty"` // of rows left out
 }
 
-// VerdictRow is one sentence: what was measured, its interval, its verdict.
+// VerdictRow is one sentence about the runs at one x: what was measured, its
+// interval, its verdict.
 type VerdictRow struct {
 	What      string   `json:"what"`
+	Href      string   `json:"href,omitempty"` // first of its runs in the table of runs
 	Between   string   `json:"between"`
 	Rate      string   `json:"rate,omitempty"`
 	Interval  string   `json:"interval,omitempty"`
-	Why       string   `json:"why,omitempty"`
+	Runs      string   `json:"runs,omitempty"` // "3 runs", "" of one
 	Tag       string   `json:"tag,omitempty"`
 	Verdict   string   `json:"verdict"`
 	Scope     string   `json:"scope,omitempty"` // of what the verdict speaks
 	Class     string   `json:"class"`
-	Lines     []string `json:"lines"` // sustained rate and reason, below
-	Ratio     *float64 `json:"ratio,omitempty"`
-	RatioLow  *float64 `json:"ratio_low,omitempty"`
-	RatioHigh *float64 `json:"ratio_high,omitempty"`
-	SusLow    *float64 `json:"sustained_low,omitempty"`
-	SusHigh   *float64 `json:"sustained_high,omitempty"`
-	Sus       *float64 `json:"sustained,omitempty"`
+	Clause    string   `json:"clause,omitempty"` // sustained rate, what never left
+	Why       []Reason `json:"why"`
+	Marks     []Mark   `json:"marks"` // of each run, for the strip
+	Sustained *Mark    `json:"sustained,omitempty"`
+}
+
+// Reason is why one run has its verdict.
+type Reason struct {
+	Run  string `json:"run"`
+	Href string `json:"href,omitempty"`
+	Text string `json:"text,omitempty"`
+}
+
+// Mark is a rate and its interval as shares of what was expected.
+type Mark struct {
+	At    *float64 `json:"at,omitempty"`
+	Low   *float64 `json:"low,omitempty"`
+	High  *float64 `json:"high,omitempty"`
+	Class string   `json:"class,omitempty"`
 }
 
 // Table is any table of the page.
@@ -145,11 +160,12 @@ type Oddity struct {
 // Build makes the page from the tables and from nothing else.
 func Build(d *table.Dataset, o Options) *Page {
 	d = finite(d)
-	b := &builder{d: d, o: o, clock: clock{o.Zone}, sim: simulated(d), tol: tolerance(d)}
+	b := &builder{d: d, o: o, clock: clock{o.Zone}, sim: simulated(d), tol: tolerance(d), manifest: manifest(d)}
 	p := &Page{Sections: []Section{}, Groups: []VerdictTable{}, Counts: []string{}, Damaged: []Item{}, Figures: []Figure{}, Runs: []Table{}, RunFigures: []Figure{},
 		Scenarios: []Scenario{}, Oddities: []OddityGroup{}, Facts: []Item{}, Provenance: []Table{}, Assumed: []string{}}
 	b.head(p)
 	b.verdicts(p)
+	b.captured(p)
 	b.damage(p)
 	no := 0
 	for _, kind := range []string{"calls", "messages"} {
@@ -201,7 +217,7 @@ func Build(d *table.Dataset, o Options) *Page {
 			set[i].compact()
 		}
 	}
-	for _, t := range []*Table{p.Hosts, p.Streams, p.Silent} {
+	for _, t := range []*Table{p.Hosts, p.Streams, p.Silent, p.Outcomes} {
 		if t != nil {
 			t.compact()
 		}
@@ -211,7 +227,7 @@ func Build(d *table.Dataset, o Options) *Page {
 			p.Sections = append(p.Sections, Section{len(p.Sections) + 1, id, title})
 		}
 	}
-	add("verdict", "Verdict", len(p.Groups) > 0 || len(p.Counts) > 0 || len(p.Damaged) > 0 || p.Ledger != "")
+	add("verdict", "Verdict", len(p.Groups) > 0 || p.Outcomes != nil || len(p.Counts) > 0 || len(p.Damaged) > 0 || p.Ledger != "")
 	add("rates", "Rates", len(p.Figures)+len(p.Runs)+len(p.RunFigures) > 0)
 	add("flows", "Protocol flows", len(p.Scenarios) > 0 || p.Silent != nil)
 	add("hosts", "Who talks to whom", p.Hosts != nil || p.Graph != nil)
@@ -245,14 +261,26 @@ func (p *Page) unlink() {
 			ids["#"+r.ID] = true
 		}
 	}
+	check := func(href *string) {
+		if !ids[*href] {
+			*href = ""
+		}
+	}
+	for i := range p.Groups {
+		for j := range p.Groups[i].Rows {
+			r := &p.Groups[i].Rows[j]
+			check(&r.Href)
+			for k := range r.Why {
+				check(&r.Why[k].Href)
+			}
+		}
+	}
 	for i := range p.Figures {
 		for j := range p.Figures[i].Plots {
 			for _, panel := range p.Figures[i].Plots[j].Panels {
 				for _, s := range panel.Series {
 					for k := range s.Points {
-						if !ids[s.Points[k].Href] {
-							s.Points[k].Href = ""
-						}
+						check(&s.Points[k].Href)
 					}
 				}
 			}
@@ -266,6 +294,8 @@ type builder struct {
 	clock clock
 	sim   map[string]bool
 	tol   float64
+
+	manifest map[string]bool // experiments that a manifest calls a measurement
 }
 
 // measured tells whether any run of a kind has a rate. A capture of a few calls
@@ -301,9 +331,17 @@ func finite(d *table.Dataset) *table.Dataset {
 // meant tells whether a row of rates is of a measurement at all, so that its
 // absence of a rate is news.
 func (b *builder) meant(r rates.Rate) bool {
-	return r.X.Known || known(r.ObservedPerS) != nil || known(r.QueuePerS) != nil || slices.ContainsFunc(b.d.Experiments, func(e table.Experiment) bool {
-		return e.Experiment == r.Experiment && e.KindBy == "manifest" && e.Kind != "capture"
-	})
+	return r.X.Known || known(r.ObservedPerS) != nil || known(r.QueuePerS) != nil || b.manifest[r.Experiment]
+}
+
+func manifest(d *table.Dataset) map[string]bool {
+	out := map[string]bool{}
+	for _, e := range d.Experiments {
+		if e.KindBy == "manifest" && e.Kind != "capture" {
+			out[e.Experiment] = true
+		}
+	}
+	return out
 }
 
 // simulated are the experiments whose labels say {"source":"simulated"}.
@@ -318,27 +356,54 @@ func simulated(d *table.Dataset) map[string]bool {
 	return out
 }
 
-// tolerance is the verdict's, 5 % unless the options of the analysis say so.
-func tolerance(d *table.Dataset) float64 {
-	for _, e := range d.Experiments {
-		var o map[string]any
-		if e.Options == "" || json.Unmarshal([]byte(e.Options), &o) != nil {
-			continue
-		}
-		for _, k := range []string{"tolerance", "tolerance_pct"} {
-			switch v := o[k].(type) {
-			case float64:
-				if v > 0 && v < 100 {
-					return v / 100
-				}
-			case string:
-				if x, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(v, "%")), 64); err == nil && x > 0 && x < 100 {
-					return x / 100
-				}
-			}
+// settings are what experiments.options says of an analysis; absent is 0 and "".
+type settings struct {
+	Guarantee  float64 `json:"guarantee_per_s"`
+	Tolerance  float64 `json:"tolerance_pct"`
+	Segmenting string  `json:"segmenting"`
+	QueueBy    string  `json:"queue_by"`
+	Redact     bool    `json:"redact"`
+	Start      string  `json:"start"`
+	End        string  `json:"end"`
+}
+
+func readSettings(options string) settings {
+	var s settings
+	if options == "" || json.Unmarshal([]byte(options), &s) != nil {
+		return settings{}
+	}
+	if !(s.Guarantee > 0 && s.Guarantee < 1e6) {
+		s.Guarantee = 0
+	}
+	if !(s.Tolerance > 0 && s.Tolerance < 100) {
+		s.Tolerance = 0
+	}
+	return s
+}
+
+const defaultTolerance = 5.0 // per cent
+
+// tolerances are the different ones of the verdicts in per cent, the most
+// common first.
+func tolerances(d *table.Dataset) []float64 {
+	n := map[float64]int{}
+	out := []float64{}
+	for i := range d.Experiments {
+		t := cmp.Or(readSettings(d.Experiments[i].Options).Tolerance, defaultTolerance)
+		if n[t]++; n[t] == 1 {
+			out = append(out, t)
 		}
 	}
-	return 0.05
+	slices.SortFunc(out, func(x, y float64) int { return cmp.Or(cmp.Compare(n[y], n[x]), cmp.Compare(x, y)) })
+	return out
+}
+
+// tolerance is the share around the promise that the page draws.
+func tolerance(d *table.Dataset) float64 {
+	if t := tolerances(d); len(t) > 0 {
+		return t[0] / 100
+	}
+	return defaultTolerance / 100
 }
 
 func (b *builder) head(p *Page) {
@@ -380,8 +445,10 @@ func (b *builder) head(p *Page) {
 		p.Title = "How fast queued calls left the queue"
 	case kinds["messages"]:
 		p.Title = "How fast queued messages left the queue"
+	case len(d.Calls) == 1:
+		p.Title = "What happened in this call"
 	case len(d.Calls) > 0:
-		p.Title = "Calls, signaling and media, as captured"
+		p.Title = "What happened in these calls"
 	case len(d.Captures) > 0:
 		p.Title = "What was captured"
 	default:
@@ -550,9 +617,10 @@ func (b *builder) verdicts(p *Page) {
 			}
 			return 0
 		}
-		return cmp.Or(cmp.Compare(x.kind, y.kind), cmp.Compare(x.promise, y.promise), cmp.Compare(x.x, y.x), cmp.Compare(y.expect, x.expect), cmp.Compare(s(x.sim), s(y.sim)))
+		return cmp.Or(cmp.Compare(x.kind, y.kind), cmp.Compare(x.promise, y.promise), cmp.Compare(s(!x.known), s(!y.known)), cmp.Compare(x.x, y.x), cmp.Compare(y.expect, x.expect), cmp.Compare(s(x.sim), s(y.sim)))
 	})
 	tally := map[string]map[string]int{}
+	made := map[string]int{} // groups of a kind that are simulated
 	for n, k := range keys {
 		if len(p.Groups) == 0 || k.kind != keys[n-1].kind || k.promise != keys[n-1].promise {
 			by := ""
@@ -575,224 +643,252 @@ func (b *builder) verdicts(p *Page) {
 		if tally[k.kind] == nil {
 			tally[k.kind] = map[string]int{}
 		}
-		if row.Verdict == "runs disagree" {
-			tally[k.kind]["disagree"]++
-		} else {
-			tally[k.kind][row.Class]++
+		tally[k.kind][row.Class]++
+		if k.sim {
+			made[k.kind]++
 		}
-		whole := slices.ContainsFunc(groups[k], func(r rates.Rate) bool { return r.Repeats > 1 })
-		if n := len(groups[k]); n == 1 || n > 3 || whole {
-			t.Rows = append(t.Rows, row)
-			continue
-		}
-		for _, r := range groups[k] { // two or three runs stand side by side
-			row := b.verdictRow(k, []rates.Rate{r})
-			row.Why = show(cmp.Or(r.Experiment, r.Queue), 40)
-			t.Rows = append(t.Rows, row)
-		}
+		t.Rows = append(t.Rows, row)
 	}
 	for i := range p.Groups {
 		g := &p.Groups[i]
-		g.share()
 		if n := len(g.Rows) - maxVerdicts; n > 0 {
 			g.Rows = g.Rows[:maxVerdicts]
-			g.Note = strings.TrimSpace(g.Note + " " + count(int64(n)) + " more in table rates.")
+			g.Note = count(int64(n)) + " more in table rates."
 		}
 	}
 	if len(p.Groups) == 0 {
 		p.Lead = b.captureLead()
 		return
 	}
-	if p.Lead = b.lead(tally); !b.measured("calls") && !b.measured("messages") {
+	if p.Lead = b.lead(tally, made); !b.measured("calls") && !b.measured("messages") {
 		p.Lead = b.captureLead()
 		return
 	}
 	pct := short(100*b.tol, 3) + nbsp + "%"
-	p.Rule = "Brackets hold the certain interval of the rate in that run: no rate outside it fits the recorded times. A rate exceeds when its whole interval lies above the expected rate + " + pct +
+	p.Rule = "Brackets hold the certain interval of the rate in a run: no rate outside it fits the recorded times. Of several runs the rate is their mean and the brackets span all their intervals. A rate exceeds when its whole interval lies above the expected rate + " + pct +
 		", falls below when all of it lies under " + minus + nbsp + pct + ", and meets when the lower end is at " + minus + nbsp + pct + " or higher; otherwise it is undetermined. The grey band is ±" + nbsp + pct +
 		". What is said of a run holds for that run; only the sustained rate, with a 95" + nbsp + "% interval, speaks of the provider."
+	if t := tolerances(b.d); len(t) > 1 {
+		p.Rule += " Some verdicts were made with another tolerance than this; table experiments says which."
+	}
 }
 
 const maxVerdicts = 60 // rows of one table of verdicts
 
-// share takes the lines that every row has out of the rows.
-func (t *VerdictTable) share() {
-	if len(t.Rows) < 2 {
+// verdictOrder is that of counts of verdicts.
+var verdictOrder = []string{"exceeds", "meets", "below", "undetermined"}
+
+// together is the verdict that all have, or "mixed: 2 below, 1 undetermined".
+func together(all []string) (verdict, class string) {
+	n := map[string]int{}
+	for _, v := range all {
+		n[v]++
+	}
+	if len(n) == 1 {
+		return all[0], all[0]
+	}
+	var parts []string
+	for _, v := range verdictOrder {
+		if n[v] > 0 {
+			parts = append(parts, count(int64(n[v]))+" "+v)
+			delete(n, v)
+		}
+	}
+	rest := make([]string, 0, len(n))
+	for v := range n {
+		rest = append(rest, count(int64(n[v]))+" "+v)
+	}
+	slices.Sort(rest)
+	return "mixed: " + strings.Join(append(parts, rest...), ", "), "mixed"
+}
+
+// hull is the mean of rates and the span of their intervals; an end that one
+// of them lacks is lacking.
+type hull struct {
+	n       int
+	sum     float64
+	lo, hi  sessions.Float
+	lacking [2]bool
+}
+
+func (h *hull) add(v, lo, hi sessions.Float) {
+	x := known(v)
+	if x == nil {
 		return
 	}
-	for _, line := range slices.Clone(t.Rows[0].Lines) {
-		all := true
-		for _, r := range t.Rows {
-			all = all && slices.Contains(r.Lines, line)
-		}
-		if !all {
-			continue
-		}
-		for i := range t.Rows {
-			r := &t.Rows[i]
-			r.Lines = slices.DeleteFunc(r.Lines, func(s string) bool { return s == line })
-		}
-		if t.Note != "" {
-			t.Note += " "
-		}
-		t.Note += line
+	h.n++
+	h.sum += *x
+	if l := known(lo); l == nil {
+		h.lacking[0] = true
+	} else if !h.lo.Known || *l < h.lo.V {
+		h.lo = decode.Some(*l)
 	}
-	if t.Note != "" {
-		t.Note = "In every row: " + t.Note
+	if u := known(hi); u == nil {
+		h.lacking[1] = true
+	} else if !h.hi.Known || *u > h.hi.V {
+		h.hi = decode.Some(*u)
 	}
 }
 
+// ends are the mean and the span.
+func (h *hull) ends() (mean, lo, hi sessions.Float) {
+	mean, lo, hi = decode.Some(h.sum/float64(h.n)), h.lo, h.hi
+	if h.lacking[0] {
+		lo = sessions.Float{}
+	}
+	if h.lacking[1] {
+		hi = sessions.Float{}
+	}
+	return mean, lo, hi
+}
+
+const maxReasons = 20 // runs of one row that say why
+
+// verdictRow is one sentence about the runs of a group.
 func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
-	row := VerdictRow{Lines: []string{}, Between: "left the queue at"}
+	row := VerdictRow{Between: "left the queue at", Href: "#" + rowID(rs[0]), Why: []Reason{}, Marks: []Mark{}}
 	if k.kind == "messages" {
 		row.Between = "left at"
 	}
 	if k.sim {
 		row.Tag = "simulated"
 	}
-	// An aggregate of runs stands for the group, the runs stay in the table.
-	whole := rs[0]
-	aggregated := false
+	// A row of rates that takes runs together stands for the group; its runs
+	// keep their marks and reasons.
+	said := rs
+	n := int64(len(rs))
 	for _, r := range rs {
-		if r.Repeats > 1 && (!aggregated || r.Repeats > whole.Repeats) {
-			whole, aggregated = r, true
+		if r.Repeats > 1 && (len(said) > 1 || r.Repeats > said[0].Repeats) {
+			said, n = []rates.Rate{r}, r.Repeats
 		}
 	}
-	what := func() string {
-		switch {
-		case k.kind == "calls" && k.known:
-			return plural(k.x, "call", "calls")
-		case k.kind == "calls":
-			return plural(whole.Items, "call", "calls")
-		}
-		s := plural(whole.Items, "message", "messages")
-		if len(rs) > 1 && !aggregated {
-			s = "Messages"
+	items := said[0].Items
+	same := !slices.ContainsFunc(said, func(r rates.Rate) bool { return r.Items != items })
+	switch {
+	case k.kind == "calls" && k.known:
+		row.What = plural(k.x, "call", "calls")
+	case k.kind == "calls" && same:
+		row.What = plural(items, "call", "calls")
+	case k.kind == "calls":
+		row.What = "Calls"
+	default:
+		row.What = "Messages"
+		if same {
+			row.What = plural(items, "message", "messages")
 		}
 		if k.known {
-			s += " of " + plural(k.x, "byte", "bytes")
+			row.What += " of " + plural(k.x, "byte", "bytes")
 		} else {
-			s += " of mixed sizes"
+			row.What += " of mixed sizes"
 		}
-		return s
 	}
-	row.What = what()
 	if k.kind == "messages" && k.expect > 0 && k.promise > 0 {
 		seg := k.promise / k.expect
-		n := int64(seg + 0.5)
-		if math.Abs(seg-float64(n)) < 0.01 {
+		if n := int64(seg + 0.5); math.Abs(seg-float64(n)) < 0.01 {
 			row.Between = "(" + plural(n, "segment", "segments") + " each) left at"
 		}
 	}
-	if len(rs) > 1 && !aggregated {
-		lo, hi := math.Inf(1), math.Inf(-1)
-		ilo, ihi := sessions.Float{}, sessions.Float{}
-		open := false
-		verdicts := map[string]int{}
-		var order []string
-		for _, r := range rs {
-			v := verdictWord(r.Verdict)
-			if verdicts[v] == 0 {
-				order = append(order, v)
-			}
-			verdicts[v]++
-			if o := known(r.ObservedPerS); o != nil {
-				lo, hi = min(lo, *o), max(hi, *o)
-			}
-			if x := known(r.ObservedLowPerS); x != nil && (!ilo.Known || *x < ilo.V) {
-				ilo = decode.Some(*x)
-			}
-			if x := known(r.ObservedHighPerS); x != nil {
-				if !ihi.Known || *x > ihi.V {
-					ihi = decode.Some(*x)
-				}
-			} else {
-				open = true
-			}
-		}
-		if open {
-			ihi = sessions.Float{}
-		}
-		if !math.IsInf(lo, 0) {
-			d := rateDecimals(ilo, ihi)
-			row.Rate = fixed(lo, d) + " to " + fixed(hi, d) + "/s"
-			if fixed(lo, d) == fixed(hi, d) {
-				row.Rate = fixed(lo, d) + "/s"
-			}
-			row.Interval = interval(ilo, ihi, d)
-			mid := decode.Some((lo + hi) / 2)
-			row.Ratio = ratio(mid, rs[0].ExpectedPerS)
-			row.RatioLow, row.RatioHigh = ratio(ilo, rs[0].ExpectedPerS), ratio(ihi, rs[0].ExpectedPerS)
-		}
-		row.Why = count(int64(len(rs))) + " runs"
-		if len(order) == 1 {
-			row.Verdict, row.Class = order[0], order[0]
-			if order[0] != "undetermined" {
-				row.Scope = "in each run"
-			}
-		} else {
-			row.Verdict, row.Class = "runs disagree", "undetermined"
-			slices.Sort(order)
-			for i, v := range order {
-				order[i] = count(int64(verdicts[v])) + " " + v
-			}
-			row.Lines = append(row.Lines, "Of the runs, "+listText(order)+".")
-		}
-		if why := reasons(rs); len(why) <= 2 {
-			row.Lines = append(row.Lines, why...)
-		} else {
-			row.Lines = append(row.Lines, "Each run’s reason stands in table rates.")
-		}
-		return b.noRate(row, k)
+	if n > 1 {
+		row.Runs = count(n) + " runs"
 	}
-	r := whole
-	d := rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS)
-	if o := known(r.ObservedPerS); o != nil {
-		row.Rate = fixed(*o, d) + "/s"
-		row.Interval = interval(r.ObservedLowPerS, r.ObservedHighPerS, d)
-		row.Ratio, row.RatioLow, row.RatioHigh = ratio(r.ObservedPerS, r.ExpectedPerS), ratio(r.ObservedLowPerS, r.ExpectedPerS), ratio(r.ObservedHighPerS, r.ExpectedPerS)
+
+	var here, there hull
+	var verdicts, sustained []string
+	for _, r := range said {
+		verdicts = append(verdicts, verdictWord(r.Verdict))
+		here.add(r.ObservedPerS, r.ObservedLowPerS, r.ObservedHighPerS)
+		if known(r.SustainedPerS) != nil {
+			there.add(r.SustainedPerS, r.SustainedLowPerS, r.SustainedHighPerS)
+			sustained = append(sustained, verdictWord(r.SustainedVerdict))
+		}
 	}
-	row.Verdict, row.Class = verdictWord(r.Verdict), verdictWord(r.Verdict)
-	if row.Class != "undetermined" {
-		row.Scope = "in this run"
-	}
-	if aggregated {
-		row.Why = count(r.Repeats) + " runs"
-		row.Verdict = verdictWord(r.Verdict)
-		if row.Class != "undetermined" {
+	row.Verdict, row.Class = together(verdicts)
+	if row.Class != "undetermined" && row.Class != "mixed" {
+		switch {
+		case len(said) > 1:
+			row.Scope = "in each run"
+		case n > 1:
 			row.Scope = "in these runs"
+		default:
+			row.Scope = "in this run"
 		}
 	}
-	// The reason has two halves: of this run, and of the sustained rate.
-	here, there, _ := strings.Cut(r.Reason, "Sustained: ")
-	here, there = strings.TrimSpace(here), strings.TrimSpace(there)
-	r.Reason = here
-	row.Lines = append(row.Lines, reasons([]rates.Rate{r})...)
-	if s := known(r.SustainedPerS); s != nil {
-		sd := rateDecimals(r.SustainedLowPerS, r.SustainedHighPerS)
-		unit := "/s"
+	if here.n == 0 {
+		row.Between = "left the queue at a rate that these data do not show"
+	} else {
+		v, lo, hi := here.ends()
+		d := rateDecimals(lo, hi)
+		row.Rate = fixed(v.V, d) + "/s"
+		if lo.Known && hi.Known && hi.V-lo.V < 0.03 {
+			d = 3 // the ends of a span part where its mean does not
+		}
+		row.Interval = interval(lo, hi, d)
+	}
+	for _, r := range rs {
+		if m := (Mark{ratio(r.ObservedPerS, r.ExpectedPerS), ratio(r.ObservedLowPerS, r.ExpectedPerS), ratio(r.ObservedHighPerS, r.ExpectedPerS), verdictWord(r.Verdict)}); m.At != nil && len(row.Marks) < maxReasons {
+			row.Marks = append(row.Marks, m)
+		}
+	}
+
+	var clauses []string
+	if there.n > 0 {
+		v, lo, hi := there.ends()
+		d, unit := rateDecimals(lo, hi), "/s"
 		if k.kind == "messages" {
 			unit = " segments/s"
 		}
-		line := "Sustained: " + fixed(*s, sd) + unit + " " + interval(r.SustainedLowPerS, r.SustainedHighPerS, sd) + ", 95" + nbsp + "%" + methodText(r.Method) + "; of the provider: " + verdictWord(r.SustainedVerdict)
-		if there != "" {
-			line += " (" + strings.TrimSuffix(show(there, 300), ".") + ")"
+		verdict, _ := together(sustained)
+		s := "sustained " + fixed(v.V, d) + unit + " " + interval(lo, hi, d)
+		if there.n < len(said) {
+			s += " in " + count(int64(there.n)) + " of them"
 		}
-		row.Lines = append(row.Lines, line+".")
-		g := decode.Some(r.GuaranteePerS)
-		row.Sus, row.SusLow, row.SusHigh = ratio(r.SustainedPerS, g), ratio(r.SustainedLowPerS, g), ratio(r.SustainedHighPerS, g)
-	} else if there != "" {
-		row.Lines = append(row.Lines, "Sustained: "+show(there, 300))
+		clauses = append(clauses, s+": "+verdict)
+		g := decode.Some(k.promise)
+		row.Sustained = &Mark{ratio(v, g), ratio(lo, g), ratio(hi, g), ""}
 	}
-	if bi := known(r.BurstItems); bi != nil && *bi > 0 {
-		row.Lines = append(row.Lines, "First a burst of "+sig(*bi, 3)+" "+k.kind+" "+interval(r.BurstLowItems, r.BurstHighItems, 1)+", then the sustained rate.")
+	var notSent, failed int64
+	for _, r := range said {
+		notSent, failed = notSent+max(0, r.NotSent), failed+max(0, r.Failed)
 	}
-	return b.noRate(row, k)
-}
+	if notSent > 0 {
+		clauses = append(clauses, count(notSent)+" never left the queue")
+	}
+	if failed > 0 {
+		clauses = append(clauses, count(failed)+" failed")
+	}
+	if bi := known(said[0].BurstItems); bi != nil && *bi > 0 && len(said) == 1 {
+		clauses = append(clauses, "first a burst of "+sig(*bi, 3)+" "+interval(said[0].BurstLowItems, said[0].BurstHighItems, 1))
+	}
+	row.Clause = capital(strings.Join(clauses, "; "))
 
-func (b *builder) noRate(row VerdictRow, k groupKey) VerdictRow {
-	if row.Rate == "" {
-		row.Between = "left the queue at a rate that these data do not show"
+	any := false
+	for i, r := range rs {
+		if i == maxReasons {
+			row.Why = append(row.Why, Reason{Text: "The reasons of " + count(int64(len(rs)-i)) + " more stand in table rates."})
+			break
+		}
+		w := Reason{Run: show(cmp.Or(r.Experiment, r.Queue, "this run"), 60), Href: "#" + rowID(r)}
+		var parts []string
+		if o := known(r.ObservedPerS); o != nil && len(rs) > 1 {
+			d := rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS)
+			parts = append(parts, strings.TrimSpace(fixed(*o, d)+"/s "+interval(r.ObservedLowPerS, r.ObservedHighPerS, d))+", "+verdictWord(r.Verdict)+".")
+		}
+		if x := show(strings.TrimSpace(r.Reason), 600); x != "" {
+			if x = capital(x); !strings.HasSuffix(x, ".") {
+				x += "."
+			}
+			parts = append(parts, x)
+			any = true
+		}
+		if m := methodText(r.Method); m != "" && known(r.SustainedPerS) != nil {
+			parts = append(parts, "The sustained rate was made "+m+".")
+		}
+		w.Text = strings.Join(parts, " ")
+		any = any || w.Text != ""
+		row.Why = append(row.Why, w)
+	}
+	if !any {
+		row.Why = []Reason{}
 	}
 	return row
 }
@@ -802,43 +898,13 @@ func methodText(m string) string {
 	case "":
 		return ""
 	case "batches":
-		return ", by batches of gaps"
+		return "by batches of gaps"
 	case "batches-after-change":
-		return ", by batches of gaps after the rate changed"
+		return "by batches of gaps after the rate changed"
 	case "runs":
-		return ", by runs"
+		return "by runs"
 	}
-	return ", by " + show(m, 30)
-}
-
-// reasons are the distinct reasons of some rows, as sentences.
-func reasons(rs []rates.Rate) []string {
-	out := []string{}
-	for _, r := range rs {
-		for _, x := range []string{r.Reason} {
-			if x = show(x, 300); x != "" {
-				if x = capital(x); !strings.HasSuffix(x, ".") {
-					x += "."
-				}
-				if !slices.Contains(out, x) && len(out) < 4 {
-					out = append(out, x)
-				}
-			}
-		}
-		if r.NotSent+r.Failed > 0 {
-			var parts []string
-			if r.NotSent > 0 {
-				parts = append(parts, count(r.NotSent)+" never left the queue")
-			}
-			if r.Failed > 0 {
-				parts = append(parts, count(r.Failed)+" failed")
-			}
-			if x := capital(listText(parts)) + "; they are counted and not in the rate."; !slices.Contains(out, x) && len(out) < 5 {
-				out = append(out, x)
-			}
-		}
-	}
-	return out
+	return "by " + show(m, 30)
 }
 
 func capital(s string) string {
@@ -848,7 +914,8 @@ func capital(s string) string {
 	return s
 }
 
-func (b *builder) lead(tally map[string]map[string]int) string {
+// lead says in one sentence a kind how its groups of runs came out.
+func (b *builder) lead(tally map[string]map[string]int, made map[string]int) string {
 	var out []string
 	for _, k := range []string{"calls", "messages"} {
 		t := tally[k]
@@ -859,28 +926,44 @@ func (b *builder) lead(tally map[string]map[string]int) string {
 		for _, c := range t {
 			n += c
 		}
+		sim := ""
+		switch {
+		case made[k] == n:
+			sim = "simulated "
+		case made[k] > 0:
+			sim = "(" + count(int64(made[k])) + " simulated) "
+		}
 		var parts []string
-		for _, v := range []struct{ class, text string }{{"meets", "kept the promise"}, {"exceeds", "ran ahead of it"}, {"below", "fell behind it"}, {"undetermined", "left it undetermined"}, {"disagree", "had runs that disagree"}} {
-			if c := t[v.class]; c > 0 {
-				text := v.text
-				if len(parts) == 0 {
-					text = strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(text, "ahead of it", "ahead of the promise"), "behind it", "behind the promise"), "left it", "left the promise")
-				}
-				if c == n && n > 1 {
-					parts = append(parts, "all "+count(int64(c))+" "+text)
-				} else {
-					parts = append(parts, count(int64(c))+" "+text)
-				}
+		for _, v := range []struct{ class, first, later string }{{"meets", "kept the promise", "kept it"}, {"exceeds", "ran ahead of the promise", "ran ahead of it"}, {"below", "fell behind the promise", "fell behind it"},
+			{"undetermined", "left the promise undecided", "left it undecided"}, {"mixed", "had runs that disagree", "had runs that disagree"}} {
+			c := t[v.class]
+			if c == 0 {
+				continue
+			}
+			text := v.first
+			if len(parts) > 0 {
+				text = v.later
+			}
+			if c == n {
+				parts = append(parts, "all "+text)
+			} else {
+				parts = append(parts, count(int64(c))+" "+text)
 			}
 		}
-		s := "Of " + plural(int64(n), "size", "sizes") + " of " + k + " measured, " + listText(parts) + "."
+		s := "Of " + count(int64(n)) + " groups of " + strings.TrimSuffix(k, "s") + " runs " + sim + listText(parts) + "."
+		if sim == "simulated " {
+			s = "Of " + count(int64(n)) + " groups of simulated " + strings.TrimSuffix(k, "s") + " runs " + listText(parts) + "."
+		}
 		if n == 1 {
 			for c := range t {
-				s = map[string]string{"meets": "The one size of " + k + " measured kept the promise.", "exceeds": "The one size of " + k + " measured ran ahead of the promise.",
-					"below": "The one size of " + k + " measured fell behind the promise.", "disagree": "At the one size of " + k + " measured the runs disagree."}[c]
-				if s == "" {
-					s = "The one size of " + k + " measured does not decide whether the promise was kept."
+				what := map[string]string{"meets": "kept the promise", "exceeds": "ran ahead of the promise", "below": "fell behind the promise", "mixed": "had runs that disagree"}[c]
+				if what == "" {
+					what = "does not decide whether the promise was kept"
 				}
+				if sim != "" {
+					what += "; it is simulated"
+				}
+				s = "The one size of " + k + " measured " + what + "."
 			}
 		}
 		out = append(out, s)

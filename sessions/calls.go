@@ -165,9 +165,12 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	if c.invited != 0 && r.Direction != "outbound" {
 		r.ArrivedAt, r.ArrivedBy, r.ArrivedErrorMS = c.arrived, "sip-invite", decode.Some(float64(latencyBoundMS))
 	}
-	if c = r.decisive(); c.invited != 0 && r.InitiatedAt == 0 {
-		r.InitiatedAt = c.invited
+	for _, l := range r.legs[1:] {
+		if l.invited != 0 && (r.InitiatedAt == 0 || l.invited < r.InitiatedAt) {
+			r.InitiatedAt = l.invited
+		}
 	}
+	c = r.decisive()
 	r.RingingAt, r.AnsweredAt = c.ringing, c.answered
 	r.Outcome, r.EndedBy, r.EndedAt, r.OpenAtEnd = c.outcome(end)
 	if r.OpenAtEnd {

@@ -55,8 +55,13 @@ func (b *Builder) addTLS(ev *decode.Event) {
 	m := ev.TLS
 	switch m.Kind {
 	case tls.KindClientHello:
-		b.nameHost(ev.Dst().Addr(), m.ClientHello.SNI, "sni")
+		if m.ClientHello != nil {
+			b.nameHost(ev.Dst().Addr(), m.ClientHello.SNI, "sni")
+		}
 	case tls.KindCertificate:
+		if m.Certificate == nil { // damaged
+			return
+		}
 		b.nameHost(ev.Src().Addr(), m.Certificate.CommonName, "certificate")
 		for _, n := range m.Certificate.DNSNames {
 			b.nameHost(ev.Src().Addr(), n, "certificate")

@@ -201,6 +201,11 @@ func (b *Builder) sipRequest(c *sipCall, m *sip.Message, ev *decode.Event) {
 			return
 		}
 		if c.invited == 0 {
+			for _, at := range [...]Time{c.ringing, c.answered, c.failedAt, c.cancelAt, c.byeAt} {
+				if at != 0 && at < ev.Time {
+					return // the call went on before: not its beginning
+				}
+			}
 			c.invited, c.cseq = ev.Time, m.CSeq
 			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
 			c.callerAddr = ev.Src().Addr()
@@ -313,7 +318,7 @@ func (c *sipCall) outcome(end Time) (outcome, endedBy string, ended Time, open b
 		if c.byeByCaller {
 			endedBy = "caller"
 		}
-		return "answered", endedBy, c.byeAt, false
+		return "answered", endedBy, max(c.byeAt, c.answered), false // a BYE may cross the answer
 	case c.answered != 0:
 		return "answered", "", 0, true
 	case c.cancelAt != 0 && (c.failedAt == 0 || c.status == 487): // else another answer crossed the CANCEL

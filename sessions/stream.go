@@ -116,8 +116,8 @@ func (s *stream) sequence(seq uint16) (fresh bool) {
 		// a jump: believed when the next packet follows it
 		if int64(seq) != s.badSeq {
 			s.badSeq = int64(seq+1) & 0xFFFF
-			if diff < 0 {
-				s.reordered++
+			if diff < 0 && diff > -maxDropout {
+				s.reordered++ // beyond the window, yet too near for a new beginning
 			}
 			s.expectedDone++ // one packet of its own
 			return true

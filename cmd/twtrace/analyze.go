@@ -39,14 +39,15 @@ func (a *app) analyzeCommand() *cobra.Command {
 	return c
 }
 
-// analyzeInto analyses experiments and writes the dataset and its report.
+// analyzeInto analyses experiments and writes the dataset and its report. Each
+// experiment has its own files, so that it does not matter who is done first.
 func (a *app) analyzeInto(exps []experiment.Experiment, opt experiment.Options) error {
 	out, err := a.openOutput(a.output)
 	if err != nil {
 		return err
 	}
 	defer out.abandon()
-	err = a.analyzeAll(exps, opt, func(r *experiment.Result) error { return out.add(r) })
+	err = a.analyzeAll(exps, opt, func(_ int, r *experiment.Result) error { return out.add(r) })
 	if err != nil {
 		return err
 	}
@@ -74,19 +75,15 @@ func (a *app) batchCommand() *cobra.Command {
 			if a.output == "" {
 				return usagef("want -o DIR, the folder to write")
 			}
-			if a.jobs < 0 {
-				return usagef("--jobs: want 0 or more, found %d", a.jobs)
-			}
 			exps, opt, err := a.experiments(args, false)
 			if err != nil {
 				return err
 			}
-			return a.batchInto(exps, opt)
+			return a.analyzeInto(exps, opt)
 		},
 	}
 	a.inputFlags(c)
 	a.outputFlags(c)
-	c.Flags().IntVar(&a.jobs, "jobs", 0, "experiments analysed side by side (default: one a processor)")
 	return c
 }
 

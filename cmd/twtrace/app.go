@@ -325,6 +325,9 @@ func (a *app) options() (experiment.Options, error) {
 	if !oneOf(a.progress, "", "auto", "plain", "none") {
 		return o, usagef("--progress: want auto, plain or none, found %q", a.progress)
 	}
+	if a.jobs < 0 {
+		return o, usagef("--jobs: want 0 or more, found %d", a.jobs)
+	}
 	if o.Start != 0 && o.End != 0 && o.Start > o.End {
 		return o, usagef("--start %s is after --end %s", a.start, a.end)
 	}
@@ -378,6 +381,7 @@ func (a *app) inputFlags(c *cobra.Command) {
 	f.BoolVar(&a.redact, "redact", false, "stable pseudonyms for numbers, addresses, SIDs and names")
 	f.StringVar(&a.redactKey, "redact-key", "", "file with the key of the pseudonyms, for the same ones in every run")
 	f.StringVar(&a.zone, "tz", "", "time zone of what is shown; tables stay UTC")
+	f.IntVar(&a.jobs, "jobs", 0, "experiments analysed side by side (default: one a processor)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on standard error")
 	f.StringVar(&a.progress, "progress", "auto", "auto, plain or none")
 }
@@ -388,49 +392,6 @@ func (a *app) outputFlags(c *cobra.Command) {
 	f.StringVarP(&a.output, "output", "o", "", "folder to write")
 	f.BoolVar(&a.force, "force", false, "write into a folder that twtrace did not make")
 	f.BoolVar(&a.arrow, "arrow", false, "also write one Arrow IPC file a table")
-}
-
-// analyzeAll analyses each experiment in turn and hands each result over.
-func (a *app) analyzeAll(exps []experiment.Experiment, opt experiment.Options, each func(*experiment.Result) error) error {
-	key, err := a.redactionKey()
-	if err != nil {
-		return err
-	}
-	made, damaged := 0, false
-	for _, e := range exps {
-		p := a.newProgress(e)
-		opt.Progress = p.update
-		res, err := experiment.Analyze(a.ctx, e, opt)
-		p.done()
-		if err != nil {
-			return err
-		}
-		a.tell(res)
-		if res.Exit != experiment.ExitNothing {
-			made++
-		}
-		damaged = damaged || res.Exit != experiment.ExitWhole
-		if a.redact {
-			res.Data.Redact(key)
-		}
-		if err := each(res); err != nil {
-			return err
-		}
-	}
-	switch {
-	case made == 0 && len(exps) > 0 && damaged:
-		a.code = exitNothing
-	case damaged:
-		a.code = exitDamaged
-	}
-	return nil
-}
-
-// tell writes what is wrong with the input to standard error.
-func (a *app) tell(res *experiment.Result) {
-	for _, m := range res.Messages {
-		a.say("%s", m)
-	}
 }
 
 // redactionKey is the content of --redact-key, or random bytes for this run.

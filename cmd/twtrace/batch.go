@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -11,26 +13,23 @@ import (
 	"github.com/twtrace/twtrace/internal/experiment"
 )
 
-// batchInto analyses experiments side by side. Each writes its own files, so
-// the dataset does not depend on who is done first.
-func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) error {
-	jobs := a.jobs
-	if jobs == 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
+// analyzeAll analyses experiments side by side. each gets the number of the
+// experiment and its result, one at a time, in the order in which they are
+// done: what it makes must not depend on that. What is wrong with the inputs
+// is told in the order of the experiments; the worst of it is a.code.
+func (a *app) analyzeAll(exps []experiment.Experiment, opt experiment.Options, each func(i int, r *experiment.Result) error) error {
 	key, err := a.redactionKey()
 	if err != nil {
 		return err
 	}
-	out, err := a.openOutput(a.output)
-	if err != nil {
-		return err
+	jobs := a.jobs
+	if jobs == 0 {
+		jobs = runtime.GOMAXPROCS(0)
 	}
-	defer out.abandon()
 	p := a.newProgress(exps...)
 	var mu sync.Mutex
-	made, damaged, broken := 0, false, false
 	said := make([][]string, len(exps))
+	made, damaged, broken := 0, false, false
 	g, ctx := errgroup.WithContext(a.ctx)
 	g.SetLimit(jobs)
 	for i, e := range exps {
@@ -39,8 +38,8 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 			o.Progress = p.part()
 			res, err := experiment.Analyze(ctx, e, o)
 			var internal *experiment.InternalError
-			if errors.As(err, &internal) {
-				res, err = experiment.Failed(e, o, err), nil
+			if errors.As(err, &internal) && len(exps) > 1 {
+				res, err = experiment.Failed(e, o, err), nil // the others go on
 			}
 			if err != nil {
 				return err
@@ -59,7 +58,7 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 				made++
 			}
 			damaged = damaged || res.Exit != experiment.ExitWhole
-			return out.add(res)
+			return each(i, res)
 		})
 	}
 	err = g.Wait()
@@ -72,7 +71,10 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 	}
 	for i, list := range said {
 		for _, m := range list {
-			a.say("%s: %s", exps[i].Name, m)
+			if len(exps) > 1 && !strings.HasPrefix(m, exps[i].Name) {
+				m = fmt.Sprintf("%s: %s", exps[i].Name, m)
+			}
+			a.say("%s", m)
 		}
 	}
 	switch {
@@ -80,9 +82,8 @@ func (a *app) batchInto(exps []experiment.Experiment, opt experiment.Options) er
 		a.code = exitInternal
 	case made == 0 && damaged:
 		a.code = exitNothing
-		return nil
 	case damaged:
 		a.code = exitDamaged
 	}
-	return out.finish(a)
+	return nil
 }

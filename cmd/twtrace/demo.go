@@ -20,9 +20,6 @@ func (a *app) demoCommand() *cobra.Command {
 			if a.output == "" {
 				return usagef("want -o DIR, the folder to write")
 			}
-			if a.jobs < 0 {
-				return usagef("--jobs: want 0 or more, found %d", a.jobs)
-			}
 			opt, err := a.options()
 			if err != nil {
 				return err
@@ -35,7 +32,7 @@ func (a *app) demoCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.batchInto(exps, opt)
+			return a.analyzeInto(exps, opt)
 		},
 	}
 	a.outputFlags(c)

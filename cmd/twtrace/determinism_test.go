@@ -90,6 +90,13 @@ func TestDeterminism(t *testing.T) {
 				t.Errorf("%s: %d and %d bytes, not the same", args, len(want), len(got))
 			}
 		}
+		for _, args := range [][]string{{"ledger", "in"}, {"signals", "in/sip-tcp", "in"}, {"rates", "in", "-f", "parquet"}} {
+			want := output(machines[0], append(slices.Clone(args), "--jobs", "1"))
+			got := output(machines[1], append(slices.Clone(args), "--jobs", "8"))
+			if want == "" || want != got {
+				t.Errorf("%s: %d and %d bytes, not the same at 1 and 8 jobs", args, len(want), len(got))
+			}
+		}
 	})
 }
 

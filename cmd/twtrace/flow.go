@@ -90,6 +90,15 @@ func (a *app) reportCommand() *cobra.Command {
 				return fmt.Errorf("%s: holds no dataset; analyze or batch write one", args[0])
 			}
 			name := a.output
+			if name == "-" {
+				zone, err := a.displayZone()
+				if err != nil {
+					return err
+				}
+				return a.writeTo(name, func(w io.Writer) error {
+					return report.Write(w, d, report.Options{Zone: zone, Redacted: redacted(d)})
+				})
+			}
 			if name == "" {
 				name = args[0] + string(os.PathSeparator) + reportName
 			} else if _, err := os.Stat(name); err == nil && !a.force {

@@ -52,13 +52,6 @@ func (p *progress) part() func(bytes, frames int64) {
 	}
 }
 
-func (p *progress) update(bytes, frames int64) {
-	p.mu.Lock()
-	db, df := bytes-p.bytes, frames-p.frames
-	p.mu.Unlock()
-	p.add(db, df)
-}
-
 func (p *progress) add(bytes, frames int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

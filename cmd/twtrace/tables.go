@@ -114,13 +114,20 @@ func (a *app) dataset(args []string) (*table.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := &table.Dataset{}
-	err = a.analyzeAll(exps, opt, func(r *experiment.Result) error {
-		all.Append(r.Data)
+	results := make([]*table.Dataset, len(exps))
+	err = a.analyzeAll(exps, opt, func(i int, r *experiment.Result) error {
+		results[i] = r.Data
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	all := &table.Dataset{}
+	for _, d := range results {
+		all.Append(d)
+	}
 	all.Sort()
-	return all, err
+	return all, nil
 }
 
 // experiments finds what the INPUTs hold.

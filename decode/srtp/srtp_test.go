@@ -176,7 +176,7 @@ func TestLibsrtp(t *testing.T) {
 		f                   func(*Context, []byte, int, []byte) ([]byte, Result)
 	}{
 		{"SRTP", "800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb", "800f1234decafbadcafebabe" + body, (*Context).Packet},
-		{"SRTCP", "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d7c1230798", "81c8000bcafebabe" + body, (*Context).Control},
+		{"SRTCP", "81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798", "81c8000bcafebabe" + body, (*Context).Control},
 	} {
 		t.Run(v.name, func(t *testing.T) {
 			c, err := NewContext(AES128CMHMACSHA1_80, key, salt)

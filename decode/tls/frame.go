@@ -60,11 +60,11 @@ func (f *framer) lose(n int64) {
 		between := at - last.at
 		f.buf = f.buf[:len(f.buf)-between]
 		f.Skipped += int64(between)
-		if last.n == 0 || n == 0 {
-			f.off += int64(between) + n // nothing better is known
-			return
+		if last.n > 0 && n > 0 {
+			last.n += n + int64(between)
+		} else {
+			last.n = 0
 		}
-		last.n += n + int64(between)
 		return
 	}
 	f.gaps = append(f.gaps, gap{at, n})

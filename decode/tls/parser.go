@@ -77,7 +77,7 @@ type Event struct {
 type Parser struct {
 	framer
 	messages
-	ciphers bool  // a ChangeCipherSpec was seen, or may have been lost
+	ciphers bool // a ChangeCipherSpec was seen, or may have been lost
 }
 
 // Lost tells that n bytes are missing after those fed; 0 when it is not known

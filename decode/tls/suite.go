@@ -13,6 +13,7 @@ import (
 	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/binary"
+	"errors"
 	"hash"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -22,10 +23,10 @@ import (
 type protection uint8
 
 const (
-	protNone protection = iota // NULL: a MAC, no encryption
-	protGCM                    // RFC 5288
-	protChaCha                 // RFC 7905
-	protCCM                    // RFC 6655
+	protNone   protection = iota // NULL: a MAC, no encryption
+	protGCM                      // RFC 5288
+	protChaCha                   // RFC 7905
+	protCCM                      // RFC 6655
 	protCCM8
 	protAESCBC // RFC 5246, 6.2.3.2
 	prot3DES
@@ -296,7 +297,7 @@ func newKeys12(version uint16, s *suite, master, clientRandom, serverRandom []by
 
 // open opens a record of which hdr is the header, as the seq-th of its epoch,
 // into dst, which must be long enough and apart from the payload. prev is the
-// last block of the record before, for TLS 1.0; nil when it is not known.
+// end of the record before, for TLS 1.0; nil when it is not known.
 // Nothing is given unless it authenticates.
 func (k *keys) open(dst, hdr, payload []byte, seq uint64, prev []byte) (typ uint8, plain []byte, ok bool) {
 	switch {
@@ -363,15 +364,22 @@ func (k *keys) openCBC(dst, hdr, payload []byte, seq uint64, prev []byte) (typ u
 		}
 		payload = payload[:n]
 	}
-	iv := prev
-	if seq == 0 {
-		iv = k.iv[:k.block] // RFC 2246, 6.2.3.2
-	}
-	if k.version >= 0x0302 {
+	var iv []byte
+	switch n := len(prev); {
+	case k.version >= 0x0302:
 		if len(payload) < k.block {
 			return 0, nil, false
 		}
 		iv, payload = payload[:k.block], payload[k.block:]
+	case seq == 0:
+		iv = k.iv[:k.block] // RFC 2246, 6.2.3.2
+	default:
+		if k.etm {
+			n -= size
+		}
+		if n >= k.block {
+			iv = prev[n-k.block : n]
+		}
 	}
 	if len(payload) == 0 || len(payload)%k.block != 0 || len(iv) != k.block {
 		return 0, nil, false
@@ -404,6 +412,8 @@ func (k *keys) macIs(want, hdr, b []byte, seq uint64) bool {
 	k.sum = k.mac.Sum(k.sum[:0])
 	return bytes.Equal(k.sum, want)
 }
+
+var errOpen = errors.New("tls: the record does not authenticate")
 
 // ccm is AES in CCM mode with a nonce of 12 bytes, RFC 3610 and RFC 6655, 3.
 type ccm struct {

@@ -1,6 +1,7 @@
 package experiment
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -34,7 +35,10 @@ type Manifest struct {
 	Warnings []string // unknown keys and values that were not understood
 }
 
-const maxManifest = 64 << 10
+const (
+	maxManifest = 64 << 10
+	maxNesting  = 512 // the parser's time grows with the square of the depth
+)
 
 var manifestKeys = []string{"name", "kind", "calls", "body_bytes", "guarantee", "endpoint", "queue_by", "segmenting",
 	"repeat", "started", "labels", "notes"}
@@ -49,6 +53,9 @@ func ReadManifest(r io.Reader) (*Manifest, error) {
 	}
 	if len(text) > maxManifest {
 		return nil, fmt.Errorf("manifest: want at most %d bytes", maxManifest)
+	}
+	if n := bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("&")); n > maxNesting {
+		return nil, fmt.Errorf("manifest: want at most %d of the signs [ { &, found %d", maxNesting, n)
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {

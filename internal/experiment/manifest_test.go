@@ -132,6 +132,24 @@ func TestManifestRefuses(t *testing.T) {
 	}
 }
 
+// Depth costs the parser the square of it: seconds for 64 KiB of brackets.
+func TestManifestDepth(t *testing.T) {
+	for _, s := range []string{strings.Repeat("[", 65000), strings.Repeat("{a: ", 16000), "labels: " + strings.Repeat("{a: ", 16000), strings.Repeat("&a ", 20000)} {
+		if _, err := ReadManifest(strings.NewReader(s)); err == nil || !strings.Contains(err.Error(), "at most 512 of the signs") {
+			t.Errorf("%.10q: %v", s, err)
+		}
+	}
+	for _, s := range []string{strings.Repeat("- ", 32000), strings.Repeat("? ", 30000), strings.Repeat("!x ", 20000), strings.Repeat("[", 500), "name: " + strings.Repeat("{a: ", 500)} {
+		start := time.Now()
+		if _, err := ReadManifest(strings.NewReader(s)); err == nil {
+			t.Errorf("%.10q: no error", s)
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("%.10q: took %v", s, d)
+		}
+	}
+}
+
 // Nine aliases of nine aliases ... would be 3 GB as text.
 func TestManifestAliasBomb(t *testing.T) {
 	var b strings.Builder

@@ -1,0 +1,88 @@
+package decode
+
+import (
+	"context"
+
+	"github.com/twtrace/twtrace/decode/container"
+	"github.com/twtrace/twtrace/decode/keylog"
+	"github.com/twtrace/twtrace/decode/pcap"
+)
+
+// readKeys reads all key material before the first packet: key logs, and the
+// secrets that a pcapng holds wherever in the file they stand. Of standard
+// input only what precedes a session's packets can be used.
+func (d *Decoder) readKeys(ctx context.Context) {
+	for _, s := range d.files {
+		if ctx.Err() != nil {
+			return
+		}
+		switch s.content.Kind {
+		case container.Keylog:
+			d.readKeylog(s)
+		case container.Pcapng:
+			if s.file.Name != "-" {
+				d.scanSecrets(s)
+			}
+		}
+	}
+}
+
+func (d *Decoder) readKeylog(s *source) {
+	if err := s.open(); err != nil {
+		d.damage(s, err)
+		s.close()
+		return
+	}
+	stats, err := d.keys.Read(s.body)
+	if err != nil {
+		d.damage(s, err)
+	}
+	d.usable = true
+	d.countKeys(stats)
+	s.input.Records = int64(stats.Lines)
+	s.input.Used = int64(stats.Secrets + stats.Duplicates + stats.Comments)
+	s.input.Refused = s.input.Records - s.input.Used
+	s.close()
+	d.bytes += s.input.Bytes
+}
+
+// countKeys puts a key log's lines into the ledger.
+func (d *Decoder) countKeys(s keylog.Stats) {
+	d.ledger.In(LayerKeylog, int64(s.Lines))
+	d.ledger.Out(LayerKeylog, ReasonUsed, int64(s.Secrets), 0)
+	d.ledger.Out(LayerKeylog, "known already", int64(s.Duplicates), 0)
+	d.ledger.Out(LayerKeylog, "comment", int64(s.Comments), 0)
+	d.ledger.Out(LayerKeylog, "no key log line", int64(s.Lines-s.Secrets-s.Duplicates-s.Comments), 0)
+}
+
+// scanSecrets reads the blocks of a pcapng for its decryption secrets; damage
+// is told when the file is read for its packets.
+func (d *Decoder) scanSecrets(s *source) {
+	f, err := s.file.Open()
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	body, _, err := container.NewReader(f, container.Limits{})
+	if err != nil {
+		return
+	}
+	defer body.Close()
+	r, err := pcap.NewReader(body)
+	if err != nil {
+		return
+	}
+	var fr pcap.Frame
+	for r.Next(&fr) == nil {
+	}
+	for _, secret := range r.Info().Secrets {
+		if secret.Type == pcap.SecretTLS {
+			d.countKeys(d.keys.Add(secret.Data))
+		}
+	}
+}
+
+// secrets is the look-up that TLS and DTLS use.
+func (d *Decoder) secrets(label string, random *[32]byte) [][]byte {
+	return d.keys.Secrets(keylog.ParseLabel(label), random)
+}

@@ -1,0 +1,95 @@
+package sessions_test
+
+import (
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/twtrace/twtrace/decode/container"
+	"github.com/twtrace/twtrace/fixtures"
+	"github.com/twtrace/twtrace/sessions"
+)
+
+// Every run of the lab, and every experiment that ships, as one input.
+func TestValidatorOnRuns(t *testing.T) {
+	runs := 0
+	check := func(t *testing.T, fsys fs.FS, dir string) {
+		var list []*container.File
+		visit := func(f *container.File) error {
+			if !strings.HasSuffix(f.Name, "truth.json") && f.Size < 16<<20 {
+				list = append(list, f)
+			}
+			return nil
+		}
+		if err := container.Walk(fsys, dir, visit, func(string, error) {}); err != nil {
+			t.Fatal(err)
+		}
+		runs++
+		analyseFiles(t, list)
+		if t.Failed() {
+			t.Fatalf("in %s", dir)
+		}
+	}
+	walk := func(t *testing.T, fsys fs.FS) {
+		dirs, err := fs.Glob(fsys, "*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		more, err := fs.Glob(fsys, "*/*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, dir := range append(dirs, more...) {
+			if info, err := fs.Stat(fsys, dir); err == nil && info.IsDir() {
+				check(t, fsys, dir)
+			}
+		}
+	}
+	t.Run("recorded", func(t *testing.T) { walk(t, fixtures.Recorded()) })
+	t.Run("lab", func(t *testing.T) { walk(t, os.DirFS(shared(t, "lab"))) })
+	t.Run("samples", func(t *testing.T) { walk(t, os.DirFS(shared(t, "samples"))) })
+	if runs < 10 {
+		t.Errorf("only %d runs found", runs)
+	}
+}
+
+// The Validator must see what is wrong.
+func TestValidatorSees(t *testing.T) {
+	good := func() *sessions.Trace {
+		s := &script{}
+		s.call(0, 3000, "a", callerMedia, calleeMedia)
+		for i := range 20 {
+			s.rtp(100+20*int64(i), callerMedia, calleeMedia, 0, uint16(i), 9)
+		}
+		return s.trace(t)
+	}
+	for name, damage := range map[string]func(*sessions.Trace){
+		"answered before ringing":       func(x *sessions.Trace) { x.Calls[0].AnsweredAt = x.Calls[0].RingingAt - 1 },
+		"ended before answered":         func(x *sessions.Trace) { x.Calls[0].EndedAt = x.Calls[0].AnsweredAt - 1 },
+		"unknown outcome":               func(x *sessions.Trace) { x.Calls[0].Outcome = "fine" },
+		"call twice":                    func(x *sessions.Trace) { x.Calls = append(x.Calls, x.Calls[0]) },
+		"leg of no call":                func(x *sessions.Trace) { x.Legs[0].CallID = "b" },
+		"signal of no call":             func(x *sessions.Trace) { x.Signals[0].CallID = "b" },
+		"signal of another leg":         func(x *sessions.Trace) { x.Signals[0].LegID.V = 7 },
+		"signal of no flow":             func(x *sessions.Trace) { x.Signals[0].FlowID.V = 70 },
+		"signal without a frame":        func(x *sessions.Trace) { x.Signals[0].Frame.V = 0 },
+		"stream of no call":             func(x *sessions.Trace) { x.Streams[0].CallID = "b" },
+		"stream of no flow":             func(x *sessions.Trace) { x.Streams[0].FlowID = 70 },
+		"loss that is none":             func(x *sessions.Trace) { x.Streams[0].Lost = 1 },
+		"packets that are in no second": func(x *sessions.Trace) { x.Streams[0].Packets, x.Streams[0].Expected = 21, 21 },
+		"stream that the call lacks":    func(x *sessions.Trace) { x.Calls[0].Streams = 0 },
+		"second twice":                  func(x *sessions.Trace) { x.StreamIntervals = append(x.StreamIntervals, x.StreamIntervals[0]) },
+		"arrival out of place":          func(x *sessions.Trace) { x.Arrivals[0].Seq = 2 },
+		"host twice":                    func(x *sessions.Trace) { x.Hosts = append(x.Hosts, x.Hosts[0]) },
+		"flow without a host":           func(x *sessions.Trace) { x.Hosts = x.Hosts[1:] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			trace := good()
+			damage(trace)
+			if new(sessions.Validator).Check(trace) == nil {
+				t.Error("nothing was seen")
+			}
+		})
+	}
+}
