@@ -1,7 +1,10 @@
 package decode
 
 import (
+	"bytes"
+
 	"github.com/twtrace/twtrace/decode/dns"
+	"github.com/twtrace/twtrace/decode/dtls"
 	"github.com/twtrace/twtrace/decode/rtcp"
 	"github.com/twtrace/twtrace/decode/rtp"
 	"github.com/twtrace/twtrace/decode/sip"
@@ -31,6 +34,13 @@ func (d *Decoder) datagram(b []byte) {
 		if rtcp.Looks(b) {
 			d.udpUsed(AppRTCP)
 			d.rtcpIn++
+			if plain, secure := d.openMedia(f, ev.Dir, b, ev.WireLen, true); secure {
+				if plain == nil {
+					d.ledger.Out(LayerRTCP, "encrypted", 1, size)
+					return
+				}
+				b, ev.Decrypted = plain, true
+			}
 			if err := rtcp.Decode(b, &d.rtcp); err != nil {
 				d.ledger.Out(LayerRTCP, "malformed", 1, size)
 				return
@@ -42,6 +52,9 @@ func (d *Decoder) datagram(b []byte) {
 		if rtp.Looks(b) && rtp.Decode(b, ev.WireLen, &d.rtp) {
 			d.udpUsed(AppRTP)
 			d.rtpIn++
+			if plain, _ := d.openMedia(f, ev.Dir, b, ev.WireLen, false); plain != nil {
+				ev.Decrypted = rtp.Decode(plain, len(plain), &d.rtp)
+			}
 			ev.Kind, ev.RTP = EventRTP, &d.rtp
 			d.emit()
 			return
@@ -54,19 +67,25 @@ func (d *Decoder) datagram(b []byte) {
 				return
 			}
 			d.ledger.Count(LayerSTUN, ReasonUsed, size)
+			if len(d.stun.Data) > 0 && !d.inner && (d.stun.Method == stun.MethodSend || d.stun.Method == stun.MethodData) {
+				d.relayed(d.stun.Data)
+				return
+			}
 			ev.Kind, ev.STUN = EventSTUN, &d.stun
 			d.emit()
 			return
 		}
-	case c >= 20 && c <= 63 && len(b) >= 13 && b[1] == 0xFE && b[2] >= 0xFC:
-		// DTLS record header (RFC 6347 4.1): version 1.0 or 1.2
+	case c >= 20 && c <= 63 && dtls.Looks(b):
 		d.udpUsed(AppDTLS)
-		d.ledger.Count(LayerDTLS, "no key", size)
-		ev.Kind = EventDTLS
-		d.emit()
+		d.ledger.Count(LayerDTLS, ReasonUsed, size)
+		d.dtlsDatagram(b)
 		return
-	case c >= 64 && c <= 79 && f.Apps[AppSTUN] > 0 && stun.LooksChannelData(b):
+	case c >= 64 && c <= 79 && !d.inner && f.Apps[AppSTUN] > 0 && stun.LooksChannelData(b):
 		d.udpUsed(AppTURN)
+		var ch stun.ChannelData
+		if stun.DecodeChannelData(b, &ch) {
+			d.relayed(ch.Data)
+		}
 		return
 	}
 	if sip.Looks(b) {
@@ -74,11 +93,27 @@ func (d *Decoder) datagram(b []byte) {
 		d.sipMessage(b)
 		return
 	}
-	if isKeepAlive(b) && f.Apps[AppSIP] > 0 {
+	if !d.inner && isKeepAlive(b) && f.Apps[AppSIP] > 0 {
 		d.ledger.Out(LayerUDP, "keep-alive", 1, size)
 		return
 	}
-	d.ledger.Out(LayerUDP, "unknown payload", 1, size)
+	if !d.inner {
+		d.ledger.Out(LayerUDP, "unknown payload", 1, size)
+	}
+}
+
+// relayed takes what a TURN relay carries (RFC 8656 11, 12) as a datagram of
+// the flow between client and relay.
+func (d *Decoder) relayed(b []byte) {
+	ev := &d.event
+	*ev = Event{Time: ev.Time, Pos: ev.Pos, Flow: ev.Flow, Dir: ev.Dir, WireLen: len(b)}
+	if len(b) == 0 {
+		return
+	}
+	ev.Flow.Apps[AppTURN]++
+	d.inner = true
+	d.datagram(b)
+	d.inner = false
 }
 
 func isDNSPort(p uint16) bool { return p == 53 || p == 5353 || p == 5355 }
@@ -96,6 +131,9 @@ func isKeepAlive(b []byte) bool {
 
 func (d *Decoder) udpUsed(a App) {
 	d.event.Flow.Apps[a]++
+	if d.inner {
+		return // the datagram around it is counted
+	}
 	t := &d.udp
 	t.count++
 	t.bytes += int64(d.event.WireLen)
@@ -112,6 +150,9 @@ func (d *Decoder) sipMessage(b []byte) {
 		return
 	}
 	d.ledger.Count(LayerSIP, ReasonUsed, int64(len(b)))
+	if body := d.sip.SDP(); bytes.Contains(body, []byte("a=crypto:")) {
+		d.keysInSDP(body)
+	}
 	ev.Kind, ev.SIP = EventSIP, &d.sip
 	d.emit()
 }

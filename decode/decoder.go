@@ -10,21 +10,26 @@ import (
 	"hash"
 	"io"
 	"iter"
+	"net/netip"
 	"slices"
 	"strings"
 
 	"github.com/twtrace/twtrace/decode/container"
 	"github.com/twtrace/twtrace/decode/dns"
 	"github.com/twtrace/twtrace/decode/http"
+	"github.com/twtrace/twtrace/decode/http2"
+	"github.com/twtrace/twtrace/decode/keylog"
 	"github.com/twtrace/twtrace/decode/link"
 	"github.com/twtrace/twtrace/decode/pcap"
 	"github.com/twtrace/twtrace/decode/rtcp"
 	"github.com/twtrace/twtrace/decode/rtp"
+	"github.com/twtrace/twtrace/decode/sdp"
 	"github.com/twtrace/twtrace/decode/sip"
 	"github.com/twtrace/twtrace/decode/stun"
 	"github.com/twtrace/twtrace/decode/tcp"
 	"github.com/twtrace/twtrace/decode/tls"
 	"github.com/twtrace/twtrace/decode/twilio"
+	"github.com/twtrace/twtrace/decode/ws"
 )
 
 // Options say how to read. The zero value reads all.
@@ -41,19 +46,20 @@ type Decoder struct {
 	files  []*source
 	ledger Ledger
 
-	link    *link.Decoder
-	packet  link.Packet
-	flows   flowTable
-	copies  copies
-	budget  tcp.Budget
-	sink    tcpSink
-	refused [256]tally // frames by link.Verdict
-	rtpIn   int64
-	rtcpIn  int64
-	udpIn   tally
-	tcpIn   tally
-	udp     tally // datagrams that some protocol took
-	tcp     tally // segments likewise
+	link      *link.Decoder
+	packet    link.Packet
+	flows     flowTable
+	copies    copies
+	budget    tcp.Budget
+	tlsBudget tls.Budget
+	sink      tcpSink
+	refused   [256]tally // frames by link.Verdict
+	rtpIn     int64
+	rtcpIn    int64
+	udpIn     tally
+	tcpIn     tally
+	udp       tally // datagrams that some protocol took
+	tcp       tally // segments likewise
 
 	event    Event
 	sip      sip.Message
@@ -63,6 +69,13 @@ type Decoder struct {
 	dns      dns.Message
 	http     http.Message
 	tls      tls.Event
+	http2    http2.Message
+	ws       ws.Event
+	keys     keylog.Log
+	sdp      sdp.Session
+	sdes     map[netip.AddrPort][]sdesKey
+	plain    []byte
+	inner    bool // within a TURN relay's data
 	yield    func(*Event) bool
 	stopped  bool
 	err      error
@@ -113,7 +126,7 @@ func (h *hashReader) Read(p []byte) (int, error) {
 // Open identifies the files. A file that cannot be read at all gets a problem
 // in its row of table inputs; the error is for what leaves nothing to do.
 func Open(files []*container.File, opt Options) (*Decoder, error) {
-	d := &Decoder{opt: opt, link: link.NewDecoder(), budget: tcp.Budget{Max: 256 << 20}}
+	d := &Decoder{opt: opt, link: link.NewDecoder(), budget: tcp.Budget{Max: 256 << 20}, tlsBudget: tls.Budget{Max: 64 << 20}}
 	d.sink.d = d
 	for _, f := range files {
 		s := &source{file: f}
@@ -204,6 +217,7 @@ func (d *Decoder) Captures() []Capture {
 func (d *Decoder) Events(ctx context.Context) iter.Seq[*Event] {
 	return func(yield func(*Event) bool) {
 		d.yield = yield
+		d.readKeys(ctx)
 		d.readCaptures(ctx)
 		for _, s := range d.files {
 			if d.stopped {
@@ -218,7 +232,7 @@ func (d *Decoder) Events(ctx context.Context) iter.Seq[*Event] {
 				d.readResources(s)
 			case container.QueueLog:
 				d.readQueueLog(s)
-			case container.Pcap, container.Pcapng:
+			case container.Pcap, container.Pcapng, container.Keylog:
 			default:
 				d.readOther(s)
 			}
@@ -645,7 +659,7 @@ func (d *Decoder) endExport(s *source, layer Layer, stats *twilio.Stats, err err
 // one of no known kind.
 func (d *Decoder) readOther(s *source) {
 	switch s.content.Kind {
-	case container.Keylog, container.Manifest:
+	case container.Manifest:
 		d.ledger.Count(LayerInput, ReasonUsed, s.input.Bytes)
 	default:
 		d.ledger.Count(LayerInput, "unknown kind", s.input.Bytes)

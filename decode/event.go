@@ -11,6 +11,7 @@ import (
 	"github.com/twtrace/twtrace/decode/stun"
 	"github.com/twtrace/twtrace/decode/tls"
 	"github.com/twtrace/twtrace/decode/twilio"
+	"github.com/twtrace/twtrace/decode/ws"
 )
 
 // Kind tells which message an Event carries. New kinds may be added.
@@ -30,9 +31,12 @@ const (
 	EventResource
 	EventQueued
 	EventProblem
+	EventWebSocket
+	EventPStream
+	EventMediaStream
 )
 
-var kindNames = [...]string{"bad", "sip", "rtp", "rtcp", "stun", "dtls", "dns", "tls", "http", "resource", "queued", "problem"}
+var kindNames = [...]string{"bad", "sip", "rtp", "rtcp", "stun", "dtls", "dns", "tls", "http", "resource", "queued", "problem", "websocket", "pstream", "mediastream"}
 
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
@@ -59,6 +63,11 @@ type Event struct {
 	Dir     uint8 // 0: from Flow.Src, 1: from Flow.Dst
 	WireLen int   // bytes of the datagram or message
 
+	Decrypted  bool   // it was read with a key
+	FromClient bool   // WebSocket: sent by the side that opened it
+	Stream     uint32 // HTTP/2 stream
+	Text       []byte // of a signaling message, as sent
+
 	SIP      *sip.Message
 	RTP      *rtp.Header
 	RTCP     *rtcp.Compound
@@ -66,6 +75,7 @@ type Event struct {
 	DNS      *dns.Message
 	TLS      *tls.Event
 	HTTP     *http.Message
+	WS       *ws.Event
 	Resource *twilio.Resource
 	Queued   *twilio.Queued
 	Problem  *Problem

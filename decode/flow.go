@@ -24,10 +24,13 @@ const (
 	AppWebSocket
 	AppDNS
 	AppTURN
+	AppHTTP2
+	AppPStream
+	AppMediaStream
 	appCount
 )
 
-var appNames = [appCount]string{"", "sip", "rtp", "rtcp", "stun", "dtls", "tls", "http", "websocket", "dns", "turn"}
+var appNames = [appCount]string{"", "sip", "rtp", "rtcp", "stun", "dtls", "tls", "http", "websocket", "dns", "turn", "http2", "pstream", "mediastream"}
 
 func (a App) String() string { return appNames[a] }
 
@@ -51,12 +54,17 @@ type Flow struct {
 	TLSVersion      uint16
 	ClientHello     bool
 	Encrypted       bool // TLS records of application data were seen
+	ALPN            string
+	Encryption      string // how far it could be read, in the words of table flows; "" in the clear
+	EncryptionNote  string
 	RTTms           Opt[float64]
 	Retransmissions int64
 	Gaps, GapBytes  int64
 
-	swapped bool // its key holds Dst before Src
-	conn    *connection
+	swapped   bool // its key holds Dst before Src
+	tlsClient int  // direction of the TLS client
+	conn      *connection
+	secure    *secureMedia
 }
 
 // End is Src for 0, Dst for 1.
@@ -70,7 +78,7 @@ func (f *Flow) End(dir uint8) netip.AddrPort {
 // App is the protocol that most of the flow's messages speak; what carries
 // media counts before what sets it up on the same ports (RFC 7983).
 func (f *Flow) App() App {
-	for _, a := range [...]App{AppSIP, AppWebSocket, AppHTTP, AppTLS, AppRTP, AppDTLS, AppRTCP, AppTURN, AppSTUN, AppDNS} {
+	for _, a := range [...]App{AppPStream, AppMediaStream, AppSIP, AppWebSocket, AppHTTP2, AppHTTP, AppTLS, AppRTP, AppDTLS, AppRTCP, AppTURN, AppSTUN, AppDNS} {
 		if f.Apps[a] > 0 && (a != AppRTP && a != AppRTCP || f.Apps[a] > 1 || f.Packets[0]+f.Packets[1] < 4) {
 			return a
 		}

@@ -39,8 +39,8 @@ func (d *Decoder) readKeylog(s *source) {
 	}
 	d.usable = true
 	d.countKeys(stats)
-	s.input.Records = int64(stats.Lines)
-	s.input.Used = int64(stats.Secrets + stats.Duplicates + stats.Comments)
+	s.input.Records = stats.Lines
+	s.input.Used = stats.Secrets + stats.Duplicates + stats.Comments
 	s.input.Refused = s.input.Records - s.input.Used
 	s.close()
 	d.bytes += s.input.Bytes
@@ -48,11 +48,11 @@ func (d *Decoder) readKeylog(s *source) {
 
 // countKeys puts a key log's lines into the ledger.
 func (d *Decoder) countKeys(s keylog.Stats) {
-	d.ledger.In(LayerKeylog, int64(s.Lines))
-	d.ledger.Out(LayerKeylog, ReasonUsed, int64(s.Secrets), 0)
-	d.ledger.Out(LayerKeylog, "known already", int64(s.Duplicates), 0)
-	d.ledger.Out(LayerKeylog, "comment", int64(s.Comments), 0)
-	d.ledger.Out(LayerKeylog, "no key log line", int64(s.Lines-s.Secrets-s.Duplicates-s.Comments), 0)
+	d.ledger.In(LayerKeylog, s.Lines)
+	d.ledger.Out(LayerKeylog, ReasonUsed, s.Secrets, 0)
+	d.ledger.Out(LayerKeylog, "known already", s.Duplicates, 0)
+	d.ledger.Out(LayerKeylog, "comment", s.Comments, 0)
+	d.ledger.Out(LayerKeylog, "no key log line", s.Lines-s.Secrets-s.Duplicates-s.Comments, 0)
 }
 
 // scanSecrets reads the blocks of a pcapng for its decryption secrets; damage

@@ -3,21 +3,35 @@ package decode
 import (
 	"bytes"
 	"errors"
-	"strings"
 
 	"github.com/twtrace/twtrace/decode/dns"
 	"github.com/twtrace/twtrace/decode/http"
+	"github.com/twtrace/twtrace/decode/http2"
 	"github.com/twtrace/twtrace/decode/link"
 	"github.com/twtrace/twtrace/decode/sip"
 	"github.com/twtrace/twtrace/decode/tcp"
 	"github.com/twtrace/twtrace/decode/tls"
+	"github.com/twtrace/twtrace/decode/ws"
 	"github.com/twtrace/twtrace/internal/wire"
 )
 
 // connection is what a TCP flow holds while it is read.
 type connection struct {
-	tcp  tcp.Conn
-	wire [2]byteStream
+	tcp    tcp.Conn
+	wire   streams
+	tls    *tls.Conn
+	plain  streams  // what TLS carried, where it could be opened
+	sealed [2]tally // records that were not opened, by direction
+}
+
+// streams are the two directions of a byte stream, and what they share.
+type streams struct {
+	half      [2]byteStream
+	decrypted bool
+	upgrade   *ws.Extensions // the server accepted a WebSocket upgrade
+	h2        *http2.Conn
+	h2Client  int // direction of the HTTP/2 client
+	tunnels   map[uint32]*[2]ws.Parser
 }
 
 // byteStream is one direction of a byte stream.
@@ -33,7 +47,7 @@ type byteStream struct {
 	checked int    // bytes of buf without the empty line that ends a head
 	marks   []mark // where the bytes from each offset on came from
 	http    *http.Parser
-	tls     *tls.Parser
+	ws      *ws.Parser
 }
 
 // mark says which frames brought the bytes from an offset on: the one that
@@ -90,7 +104,7 @@ func (d *Decoder) segment(f *Flow, dir uint8, p *link.Packet) {
 		d.ledger.Out(LayerTCP, "retransmission", 1, size)
 	case r&(tcp.Stray|tcp.AfterClose) != 0 && p.WireLen > 0:
 		d.ledger.Out(LayerTCP, "outside the window", 1, size)
-	case p.WireLen > 0 && f.conn != nil && f.conn.wire[dir].decided && f.conn.wire[dir].app == AppUnknown:
+	case p.WireLen > 0 && f.conn != nil && f.conn.wire.half[dir].decided && f.conn.wire.half[dir].app == AppUnknown:
 		d.ledger.Out(LayerTCP, "unknown payload", 1, size)
 	default:
 		d.tcp.count++
@@ -117,9 +131,10 @@ func (d *Decoder) closeFlow(f *Flow) {
 	if ns, ok := f.conn.tcp.RTT(); ok {
 		f.RTTms = Some(float64(ns) / 1e6)
 	}
-	for dir := range f.conn.wire { // what had no FIN ends here
+	for dir := range f.conn.wire.half { // what had no FIN ends here
 		d.end(f, &f.conn.wire, dir)
 	}
+	d.closeTLS(f)
 	f.conn = nil
 }
 
@@ -127,6 +142,7 @@ func (d *Decoder) closeFlow(f *Flow) {
 func (d *Decoder) finishFlows() {
 	for _, f := range d.flows.all {
 		d.closeFlow(f)
+		f.closeMedia()
 	}
 }
 
@@ -138,7 +154,7 @@ func (k *tcpSink) Data(dir int, c *tcp.Chunk) {
 
 // Gap says that bytes of one direction are missing.
 func (k *tcpSink) Gap(dir int, n, frame, time int64) {
-	k.d.lose(&k.f.conn.wire[dir], n)
+	k.d.lose(k.f, &k.f.conn.wire, dir, n)
 }
 
 // Close ends one direction.
@@ -148,25 +164,36 @@ func (k *tcpSink) Close(dir int, rst bool, frame, time int64) {
 
 // take gives the next bytes of one direction of a pair of streams to whatever
 // they are.
-func (d *Decoder) take(f *Flow, pair *[2]byteStream, dir int, data []byte, m mark) {
-	s := &pair[dir]
+func (d *Decoder) take(f *Flow, pair *streams, dir int, data []byte, m mark) {
+	s := &pair.half[dir]
 	m.off = s.off
 	if s.marks = append(s.marks, m); len(s.marks) > maxMarks {
 		s.marks = append(s.marks[:maxMarks/4], s.marks[3*maxMarks/4:]...)
 	}
 	s.off += int64(len(data))
 	if !s.decided || s.app == AppUnknown {
-		if data = s.decide(data, f); data == nil {
+		if data = s.decide(data, f, pair, dir); data == nil {
 			return
 		}
 	}
 	switch s.app {
 	case AppTLS:
-		if s.tls == nil {
-			s.tls = new(tls.Parser)
+		c := f.conn
+		if c.tls == nil {
+			c.tls = tls.NewConn(d.secrets, &d.tlsBudget)
+			c.plain.decrypted = true
 		}
-		s.tls.Feed(data)
-		d.tlsMessages(f, s, dir)
+		c.tls.Feed(dir, data)
+		d.tlsMessages(f)
+	case AppHTTP2:
+		pair.h2.Feed(dir == pair.h2Client, data)
+		d.http2Messages(f, pair)
+	case AppWebSocket:
+		if s.ws == nil {
+			s.ws = &ws.Parser{Client: dir == clientOf(f, pair), Extensions: *pair.upgrade}
+		}
+		s.ws.Feed(data)
+		d.wsMessages(f, pair, dir)
 	case AppHTTP:
 		if s.http == nil {
 			s.http = new(http.Parser)
@@ -182,15 +209,15 @@ func (d *Decoder) take(f *Flow, pair *[2]byteStream, dir int, data []byte, m mar
 // decide tells what a stream is by the bytes since something was understood
 // last, and returns those that its parser begins with; nil while it is not
 // known. Offsets count from there.
-func (s *byteStream) decide(data []byte, f *Flow) []byte {
+func (s *byteStream) decide(data []byte, f *Flow, pair *streams, dir int) []byte {
 	whole := data
 	if len(s.buf) > 0 {
 		s.buf = append(s.buf, data...)
 		whole = s.buf
 	}
-	s.app = classify(whole, f)
+	s.app = classify(whole, f, pair, dir)
 	if s.app == AppUnknown && len(s.buf) > 0 {
-		if s.app = classify(data, f); s.app != AppUnknown { // what came before was no beginning
+		if s.app = classify(data, f, pair, dir); s.app != AppUnknown { // what came before was no beginning
 			m := s.marks[len(s.marks)-1]
 			m.off = 0
 			s.marks, s.off, whole = append(s.marks[:0], m), int64(len(data)), data
@@ -229,14 +256,20 @@ func mayBegin(b []byte, f *Flow) bool {
 }
 
 // lose says that n bytes of a stream are missing.
-func (d *Decoder) lose(s *byteStream, n int64) {
+func (d *Decoder) lose(f *Flow, pair *streams, dir int, n int64) {
+	s := &pair.half[dir]
 	if !s.decided || s.app == AppUnknown { // offsets count from where a parser begins
 		s.buf, s.marks, s.off, s.lost = s.buf[:0], s.marks[:0], 0, true
 		return
 	}
 	switch {
-	case s.tls != nil:
-		s.tls.Lost(n)
+	case s.app == AppTLS:
+		f.conn.tls.Lost(dir, n)
+		d.lose(f, &f.conn.plain, dir, 0)
+	case s.app == AppHTTP2:
+		pair.h2.Lost(dir == pair.h2Client, n)
+	case s.ws != nil:
+		s.ws.Lost(n)
 	case s.http != nil:
 		s.http.Lost(n)
 	default:
@@ -250,28 +283,42 @@ func (d *Decoder) lose(s *byteStream, n int64) {
 }
 
 // end says that a stream has no more bytes.
-func (d *Decoder) end(f *Flow, pair *[2]byteStream, dir int) {
-	s := &pair[dir]
-	if s.http != nil {
+func (d *Decoder) end(f *Flow, pair *streams, dir int) {
+	s := &pair.half[dir]
+	switch {
+	case s.app == AppTLS && f.conn.tls != nil:
+		f.conn.tls.Finish(dir)
+		d.tlsMessages(f)
+		d.end(f, &f.conn.plain, dir)
+	case s.ws != nil:
+		s.ws.Finish()
+		d.wsMessages(f, pair, dir)
+	case s.http != nil:
 		s.http.Finish()
 		d.httpMessages(f, pair, dir)
-	}
-	if s.tls != nil {
-		s.tls.Finish()
-		d.tlsMessages(f, s, dir)
 	}
 	if len(s.buf) > 0 && s.app != AppUnknown && !isKeepAlive(s.buf) {
 		d.ledger.Count(appLayer(s.app), "cut by the end of the connection", int64(len(s.buf)))
 	}
 	// long captures see many connections: an ended one holds no buffers
-	s.buf, s.marks, s.http, s.tls = nil, nil, nil, nil
+	s.buf, s.http, s.ws = nil, nil, nil
 }
 
 // classify tells a stream by bytes at which a message may begin: the first of
 // a direction, or those of a segment while nothing was understood.
-func classify(b []byte, f *Flow) App {
+func classify(b []byte, f *Flow, pair *streams, dir int) App {
 	switch {
-	case tls.Looks(b):
+	case pair.upgrade != nil:
+		return AppWebSocket
+	case pair.h2 != nil:
+		return AppHTTP2
+	case http2.Looks(b), pair.decrypted && f.ALPN == "h2":
+		pair.h2, pair.h2Client = new(http2.Conn), dir
+		if !http2.Looks(b) { // the server spoke first, or the beginning is lost
+			pair.h2Client = clientOf(f, pair)
+		}
+		return AppHTTP2
+	case !pair.decrypted && tls.Looks(b):
 		return AppTLS
 	case http.Looks(b):
 		return AppHTTP
@@ -446,99 +493,4 @@ func startsSIP(b []byte) bool {
 		}
 	}
 	return false
-}
-
-// httpMessages reads HTTP/1.1 (RFC 9112). After an upgrade the rest of the
-// stream is another protocol's.
-func (d *Decoder) httpMessages(f *Flow, pair *[2]byteStream, dir int) {
-	s, other := &pair[dir], &pair[1-dir]
-	for !d.stopped {
-		ok, err := s.http.Next(&d.http)
-		if err != nil {
-			d.ledger.Count(LayerHTTP, "malformed", 0)
-			continue
-		}
-		if !ok {
-			break
-		}
-		m := &d.http
-		s.upgrade = m.Upgrade
-		f.Apps[AppHTTP]++
-		d.ledger.Count(LayerHTTP, ReasonUsed, m.End-m.Off)
-		if m.Request {
-			if f.ServerName == "" && m.Host != "" {
-				f.ServerName, f.ServerNameBy = m.Host, "http-host"
-			}
-			if !other.decided && len(other.buf) == 0 {
-				other.app, other.decided, other.http = AppHTTP, true, new(http.Parser)
-			}
-			if other.http != nil {
-				other.http.Requested(m.Method)
-			}
-		}
-		d.at(f, s, dir, m.Off, m.End)
-		d.event.Kind, d.event.HTTP = EventHTTP, m
-		d.emit()
-		s.forget(m.End)
-	}
-	if s.http.Upgraded() {
-		rest := s.http.Rest()
-		if strings.EqualFold(s.upgrade, "websocket") {
-			f.Apps[AppWebSocket]++
-		}
-		s.http, s.app, s.off = nil, AppUnknown, 0
-		if len(rest) > 0 { // after CONNECT mostly TLS (RFC 9110 9.3.6)
-			m := s.marks[len(s.marks)-1]
-			s.marks = s.marks[:0]
-			d.take(f, pair, dir, rest, m)
-		}
-	}
-}
-
-// tlsMessages reads the records of one direction (RFC 8446 5): what of the
-// handshake is in the clear, and that application data followed.
-func (d *Decoder) tlsMessages(f *Flow, s *byteStream, dir int) {
-	for !d.stopped {
-		ok, err := s.tls.Next(&d.tls)
-		if err != nil {
-			d.ledger.Count(LayerTLS, "malformed", 0)
-			continue
-		}
-		if !ok {
-			break
-		}
-		m := &d.tls
-		size := int64(m.Len)
-		f.Apps[AppTLS]++
-		switch {
-		case m.Truncated:
-			d.ledger.Count(LayerTLS, "cut by a gap", size)
-			continue
-		case m.Kind == tls.KindApplicationData || m.Kind == tls.KindEncryptedHandshake:
-			f.Encrypted = true
-			d.ledger.Count(LayerTLS, "no key", size)
-			continue
-		}
-		d.ledger.Count(LayerTLS, ReasonUsed, size)
-		switch m.Kind {
-		case tls.KindClientHello:
-			f.ClientHello = true
-			if f.ServerName == "" && m.ClientHello.SNI != "" {
-				f.ServerName, f.ServerNameBy = m.ClientHello.SNI, "sni"
-			}
-		case tls.KindServerHello:
-			f.TLSVersion = m.ServerHello.Version
-		case tls.KindCertificate:
-		default:
-			continue // nothing for sessions in it
-		}
-		d.at(f, s, dir, m.Off, m.End)
-		d.event.Kind, d.event.TLS = EventTLS, m
-		d.emit()
-	}
-	keep := s.tls.Offset()
-	if !f.Encrypted {
-		keep -= 256 << 10 // a handshake message may lie in several records
-	}
-	s.forget(keep)
 }

@@ -80,7 +80,7 @@ func TestBrowser(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b bytes.Buffer
-			if err := Write(&b, c.d, Options{Title: attack, Reproduce: attack}); err != nil {
+			if err := Write(&b, c.d, Options{Title: attack}); err != nil {
 				t.Fatal(err)
 			}
 			page := b.String()

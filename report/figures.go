@@ -72,8 +72,9 @@ type Note struct {
 	X      float64 `json:"x"`
 	Y      float64 `json:"y"`
 	Text   string  `json:"text"`
-	Anchor string  `json:"anchor"` // start, middle, end
+	Anchor string  `json:"anchor"` // start is beside a mark, middle and end above the place
 	Role   string  `json:"role"`
+	Run    int     `json:"run,omitempty"` // whose mark it stands beside
 }
 
 // Series is one line, row of marks, row of bars or area. Role says what it
@@ -95,8 +96,9 @@ type Point struct {
 	Lo   *float64 `json:"lo,omitempty"`
 	Hi   *float64 `json:"hi,omitempty"`
 	Open bool     `json:"open,omitempty"`
-	Gap  bool     `json:"gap,omitempty"` // nothing is known just before: a line begins anew
-	Dx   float64  `json:"dx,omitempty"`  // px aside, where several stand at one x
+	Gap  bool     `json:"gap,omitempty"`  // nothing is known just before: a line begins anew
+	Mute bool     `json:"mute,omitempty"` // of a run without a verdict
+	Run  int      `json:"run,omitempty"`  // marks of one run stand aside together; 0 of none
 	Tip  string   `json:"tip,omitempty"`
 	Href string   `json:"href,omitempty"`
 }
@@ -258,29 +260,28 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 		top = 1.6 * promise
 	}
 	beyond := []Note{}
-	at, runsAt := map[float64]int{}, map[float64]int{}
-	for _, r := range rows {
-		runsAt[float64(r.X.V)]++
-	}
-	for _, r := range rows {
+	muted := []Note{}
+	gone := 0
+	for n, r := range rows {
 		x := float64(r.X.V)
 		open := sim[r.Experiment]
 		anySim, anyReal = anySim || open, anyReal || !open
 		d := max(3, rateDecimals(r.ObservedLowPerS, r.ObservedHighPerS))
-		p := Point{X: x, Y: r.ObservedPerS.V, Lo: known(r.ObservedLowPerS), Hi: known(r.ObservedHighPerS), Open: open, Href: "#" + rowID(r)}
-		if n := runsAt[x]; n > 1 {
-			p.Dx = (float64(at[x]) - float64(n-1)/2) * min(14, 60/float64(n))
-			at[x]++
-		}
+		p := Point{X: x, Y: r.ObservedPerS.V, Lo: known(r.ObservedLowPerS), Hi: known(r.ObservedHighPerS), Open: open, Href: "#" + rowID(r), Run: n + 1}
 		p.Tip = show(r.Experiment, 60) + ": " + fixed(p.Y, d) + "/s " + interval(r.ObservedLowPerS, r.ObservedHighPerS, d) + ", " + verdictWord(r.Verdict)
 		if q := known(r.QueuePerS); q != nil && *q > 0 {
-			queue.Points = append(queue.Points, Point{X: x, Y: *q, Open: open, Href: p.Href,
+			queue.Points = append(queue.Points, Point{X: x, Y: *q, Open: open, Href: p.Href, Run: n + 1,
 				Tip: show(r.Experiment, 60) + ": queued " + sig(*q, 3) + "/s"})
 			qlo, qhi = min(qlo, *q), max(qhi, *q)
 		}
 		if p.Y > top {
 			beyond = append(beyond, Note{X: x, Text: "↑" + nbsp + sig(p.Y, 3) + "/s", Anchor: "middle", Role: "observed"})
 			continue
+		}
+		if v := verdictWord(r.Verdict); v == "undetermined" {
+			p.Mute = true
+			gone++
+			muted = append(muted, Note{X: x, Y: p.Y, Text: v, Anchor: "start", Role: "mute", Run: n + 1})
 		}
 		observed.Points = append(observed.Points, p)
 		m := means[x]
@@ -296,7 +297,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 			// The sustained rate counts segments; on this axis it is items.
 			if s := known(r.SustainedPerS); s != nil {
 				k := *e / r.GuaranteePerS
-				sp := Point{X: x, Y: *s * k, Open: open, Href: p.Href, Dx: p.Dx}
+				sp := Point{X: x, Y: *s * k, Open: open, Href: p.Href, Run: n + 1, Mute: p.Mute}
 				if v := known(r.SustainedLowPerS); v != nil {
 					w := *v * k
 					sp.Lo, lo = &w, min(lo, w)
@@ -317,33 +318,52 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 		guide.Points = append(guide.Points, Point{X: x, Y: means[x].sum / means[x].n})
 	}
 
-	// The expected line at x is the best of x and all larger sizes: it can
-	// only fall. Rows that promise less at their size (UCS-2) get a dash of
-	// their own.
+	// What was promised for each size: for messages by the segments of GSM-7
+	// where the rows bear it out, else (and for calls) the best of x and all
+	// larger sizes, for it can only fall. Rows that promise less at their size
+	// (UCS-2) get a dash of their own.
 	expected := Series{Name: "expected", Role: "expected", Form: "step", Label: "expected", Points: []Point{}}
 	bands := []Band{}
-	best := 0.0
 	line := make([]float64, len(xs))
-	for i := len(xs) - 1; i >= 0; i-- {
-		best = max(best, expAt[xs[i]])
-		line[i] = best
-	}
-	from := 0.0
-	for i, x := range xs {
-		to := x
-		if i == len(xs)-1 {
-			to = xa.Max
-		}
-		if line[i] > 0 {
-			if n := len(expected.Points); n > 0 && expected.Points[n-1].Y == line[i] {
-				expected.Points[n-1].X = to
-				bands[len(bands)-1].X1 = to
-			} else {
-				expected.Points = append(expected.Points, Point{X: from, Y: line[i]}, Point{X: to, Y: line[i]})
-				bands = append(bands, Band{from, to, line[i] * (1 - tol), line[i] * (1 + tol)})
+	type step struct{ to, y float64 }
+	var steps []step
+	gsm := kind == "messages" && gsmHolds(rows, promise)
+	if gsm {
+		for n := int64(1); ; n++ {
+			to := gsmMost(n)
+			steps = append(steps, step{min(to, xa.Max), promise / float64(n)})
+			if to >= xa.Max {
+				break
 			}
 		}
-		from = to
+		for i, x := range xs {
+			line[i] = promise / float64(gsmSegments(int64(x)))
+		}
+	} else {
+		best := 0.0
+		for i := len(xs) - 1; i >= 0; i-- {
+			best = max(best, expAt[xs[i]])
+			line[i] = best
+		}
+		for i, x := range xs {
+			if i == len(xs)-1 {
+				x = xa.Max
+			}
+			steps = append(steps, step{x, line[i]})
+		}
+	}
+	from := 0.0
+	for _, st := range steps {
+		if st.y > 0 {
+			if n := len(expected.Points); n > 0 && expected.Points[n-1].Y == st.y {
+				expected.Points[n-1].X = st.to
+				bands[len(bands)-1].X1 = st.to
+			} else {
+				expected.Points = append(expected.Points, Point{X: from, Y: st.y}, Point{X: st.to, Y: st.y})
+				bands = append(bands, Band{from, st.to, st.y * (1 - tol), st.y * (1 + tol)})
+			}
+		}
+		from = st.to
 	}
 	less := Series{Name: "expected of that encoding", Role: "expected", Form: "dashes", Points: []Point{}}
 	for _, r := range rows {
@@ -362,6 +382,11 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 	}
 	for i := range beyond {
 		beyond[i].Y = ya.Max
+	}
+	noted := 0 // of the notes, those beside marks
+	if len(muted) <= 3 {
+		noted = len(muted)
+		beyond = append(beyond, muted...)
 	}
 	p := Plot{ID: id + "-a", Width: 960, X: xa, XName: "Number of calls between the two observed ones"}
 	if kind == "messages" {
@@ -387,7 +412,14 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 	f := &Figure{ID: id, No: *no, Plots: []Plot{p}}
 	f.Caption = rateFinding(kind, rows) + " Bars are the certain interval of the rate in that run; the grey band is the promise ± " + short(100*tol, 3) + nbsp + "%, dashed the promise itself."
 	if kind == "messages" {
-		f.Caption += " The promise is " + short(promise, 3) + "/s for each segment, divided by the segments of one message."
+		f.Caption += " The promise is " + short(promise, 3) + "/s for each segment, divided by the segments of one message"
+		if gsm {
+			f.Caption += ": under GSM-7 160 characters in one, 153 in each of more"
+			if len(less.Points) > 0 {
+				f.Caption += "; a short dash is that of another encoding"
+			}
+		}
+		f.Caption += "."
 	}
 	if len(sustained.Points) > 0 {
 		f.Caption += " The thin mark beside it is the sustained rate with its 95" + nbsp + "% interval."
@@ -402,13 +434,55 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 	if ya.Min > 0 {
 		f.Caption += " The lower axis starts at " + short(ya.Min, 3) + "."
 	}
-	if n := len(beyond); n > 0 {
+	if gone > 0 {
+		f.Caption += " A hollow grey mark is a run without a verdict; the row of section 1 says why."
+	}
+	if n := len(beyond) - noted; n > 0 {
 		f.Caption += " " + plural(int64(n), "run lies", "runs lie") + " far above the axis; the arrow says where."
 	}
 	if other > 0 {
 		f.Caption += " " + plural(int64(other), "run", "runs") + " with another promise " + isAre(other) + " in the table only."
 	}
 	return f
+}
+
+// gsmSegments are the segments of a GSM-7 text of n characters (3GPP TS 23.040,
+// 9.2.3.24.1: a text of several segments gives 7 of 160 to a header).
+func gsmSegments(n int64) int64 {
+	if n <= 160 {
+		return 1
+	}
+	return (n + 152) / 153
+}
+
+// gsmMost is the longest GSM-7 text of n segments.
+func gsmMost(n int64) float64 {
+	if n == 1 {
+		return 160
+	}
+	return float64(153 * n)
+}
+
+// gsmHolds tells whether the promises of rows are those of GSM-7: some row has
+// its segments, and none has fewer.
+func gsmHolds(rows []rates.Rate, promise float64) bool {
+	some := false
+	for _, r := range rows {
+		e := known(r.ExpectedPerS)
+		if e == nil || *e <= 0 {
+			continue
+		}
+		if r.X.V > 153*64 {
+			return false
+		}
+		want := float64(gsmSegments(r.X.V))
+		got := promise / *e
+		if got < want-0.01 {
+			return false
+		}
+		some = some || got < want+0.01
+	}
+	return some
 }
 
 func isAre(n int) string {
@@ -1085,8 +1159,9 @@ func (p Plot) chart() (map[string]any, error) {
 			y.Type = "log"
 		}
 		c.YAxisList = append(c.YAxisList, y)
+		aside := p.dodge(pn, bs[i])
 		for si, s := range pn.Series {
-			c.MultiSeries = append(c.MultiSeries, p.chartSeries(i, si, pn, s)...)
+			c.MultiSeries = append(c.MultiSeries, p.chartSeries(i, si, pn, s, aside)...)
 		}
 	}
 	c.SetGlobalOptions(charts.WithGridOpts(grids...), charts.WithAnimation(false),
@@ -1117,7 +1192,7 @@ func roleColor(role string) string {
 		return "--ochre"
 	case "lost":
 		return "--red"
-	case "expected":
+	case "expected", "mute":
 		return "--mute"
 	case "backlog":
 		return "--area"
@@ -1126,7 +1201,7 @@ func roleColor(role string) string {
 }
 
 // chartSeries are the ECharts series of one Series.
-func (p Plot) chartSeries(grid, index int, pn Panel, s Series) []charts.SingleSeries {
+func (p Plot) chartSeries(grid, index int, pn Panel, s Series, aside map[int]float64) []charts.SingleSeries {
 	color := roleColor(s.Role)
 	base := charts.SingleSeries{Name: s.Name, XAxisIndex: grid, YAxisIndex: grid, Color: color}
 	data := make([]any, 0, len(s.Points))
@@ -1157,11 +1232,14 @@ func (p Plot) chartSeries(grid, index int, pn Panel, s Series) []charts.SingleSe
 			} else if q.Lo != nil {
 				hi = pn.Y.Max
 			}
-			open := 0.0
-			if q.Open {
-				open = 1
+			look := 0.0 // as boot.js knows it: 0 filled, 1 hollow, 2 hollow and grey
+			switch {
+			case q.Mute:
+				look = 2
+			case q.Open:
+				look = 1
 			}
-			data = append(data, opts.CustomData{Name: q.Tip, Value: []any{q.X, q.Y, lo, hi, open, q.Href, q.Dx}})
+			data = append(data, opts.CustomData{Name: q.Tip, Value: []any{q.X, q.Y, lo, hi, look, q.Href, aside[q.Run]}})
 		}
 		fn := "mark"
 		if s.Role == "sustained" {
@@ -1220,13 +1298,14 @@ type live struct {
 }
 
 type liveText struct {
-	X     float64 `json:"x"`
-	Y     float64 `json:"y"`
-	Text  string  `json:"text"`
-	Color string  `json:"color"`
-	Right bool    `json:"right"` // stands right of the axes and moves with them
-	At    float64 `json:"at"`    // of a note: its share of the x axis
-	Note  bool    `json:"note"`
+	X      float64 `json:"x"`
+	Y      float64 `json:"y"`
+	Text   string  `json:"text"`
+	Color  string  `json:"color"`
+	Right  bool    `json:"right"` // stands right of the axes and moves with them
+	At     float64 `json:"at"`    // of a note: its share of the x axis
+	Note   bool    `json:"note"`
+	Beside bool    `json:"beside"` // a note that begins at its place
 }
 
 func (p Plot) live() (*live, error) {
@@ -1239,8 +1318,13 @@ func (p Plot) live() (*live, error) {
 	for i, pn := range p.Panels {
 		l.YTicks = append(l.YTicks, pn.Y.Ticks)
 		l.Texts = append(l.Texts, liveText{Y: bs[i].y - titleUp, Text: pn.Title, Color: "--ink"})
+		aside := p.dodge(pn, bs[i])
 		for _, n := range pn.Notes {
-			l.Texts = append(l.Texts, liveText{X: bs[i].x, Y: bs[i].y + bs[i].h*(1-pn.Y.at(n.Y)) - 4, Text: n.Text, Color: roleColor(n.Role), At: p.X.at(n.X), Note: true})
+			t := liveText{X: bs[i].x, Y: bs[i].y + bs[i].h*(1-pn.Y.at(n.Y)) - 4, Text: n.Text, Color: roleColor(n.Role), At: p.X.at(n.X), Note: true}
+			if n.Anchor == "start" {
+				t.X, t.Y, t.Beside = t.X+9+aside[n.Run], t.Y+8, true
+			}
+			l.Texts = append(l.Texts, t)
 		}
 		if p.Width >= 900 {
 			for _, e := range p.ends(i, bs[i]) {

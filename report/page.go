@@ -929,9 +929,9 @@ func (b *builder) lead(tally map[string]map[string]int, made map[string]int) str
 		sim := ""
 		switch {
 		case made[k] == n:
-			sim = "simulated "
+			sim = ", all simulated,"
 		case made[k] > 0:
-			sim = "(" + count(int64(made[k])) + " simulated) "
+			sim = ", " + count(int64(made[k])) + " of them simulated,"
 		}
 		var parts []string
 		for _, v := range []struct{ class, first, later string }{{"meets", "kept the promise", "kept it"}, {"exceeds", "ran ahead of the promise", "ran ahead of it"}, {"below", "fell behind the promise", "fell behind it"},
@@ -950,10 +950,7 @@ func (b *builder) lead(tally map[string]map[string]int, made map[string]int) str
 				parts = append(parts, count(int64(c))+" "+text)
 			}
 		}
-		s := "Of " + count(int64(n)) + " groups of " + strings.TrimSuffix(k, "s") + " runs " + sim + listText(parts) + "."
-		if sim == "simulated " {
-			s = "Of " + count(int64(n)) + " groups of simulated " + strings.TrimSuffix(k, "s") + " runs " + listText(parts) + "."
-		}
+		s := "Of " + count(int64(n)) + " groups of " + k + cmp.Or(sim, ",") + " " + listText(parts) + "."
 		if n == 1 {
 			for c := range t {
 				what := map[string]string{"meets": "kept the promise", "exceeds": "ran ahead of the promise", "below": "fell behind the promise", "mixed": "had runs that disagree"}[c]
@@ -971,11 +968,75 @@ func (b *builder) lead(tally map[string]map[string]int, made map[string]int) str
 	return strings.Join(out, " ")
 }
 
+// outcomes are how a call can go, in the order of the page.
+var outcomes = []struct{ name, word string }{{"answered", "answered"}, {"rejected", "rejected"}, {"busy", "busy"}, {"cancelled", "cancelled"}, {"no-answer", "not answered"}, {"ignored", "ignored"}, {"failed", "failed"},
+	{"in-progress", "still in progress"}, {"", "of unknown outcome"}}
+
+// outcomeText is "13 answered, 3 busy and 1 still in progress".
+func outcomeText(calls []sessions.Call) string {
+	n := map[string]int{}
+	for i := range calls {
+		n[outcomeOf(calls[i].Outcome)]++
+	}
+	var parts []string
+	for _, o := range outcomes {
+		if n[o.name] > 0 {
+			parts = append(parts, count(int64(n[o.name]))+" "+o.word)
+		}
+	}
+	if len(parts) == 1 && len(calls) > 1 {
+		return "all " + strings.SplitN(parts[0], " ", 2)[1]
+	}
+	return listText(parts)
+}
+
+// outcomeOf is one of outcomes.
+func outcomeOf(s string) string {
+	for _, o := range outcomes {
+		if o.name == s {
+			return s
+		}
+	}
+	return ""
+}
+
+// values collects times of calls that are known.
+type values []float64
+
+func (v *values) add(x sessions.Float, unit float64) {
+	if f := known(x); f != nil && *f >= 0 {
+		*v = append(*v, *f*unit)
+	}
+}
+
+const fewest = 5 // values of which a median says more than they do themselves
+
+// text is the values themselves, or the median with the range.
+func (v values) text() string {
+	if len(v) == 0 {
+		return ""
+	}
+	slices.Sort(v)
+	s := func(x float64) string { return span(nanos(x, 1)) }
+	if len(v) >= fewest {
+		return s(quantile(v, 0.5)) + " (" + s(v[0]) + " to " + s(v[len(v)-1]) + ")"
+	}
+	var parts []string
+	for _, x := range v {
+		parts = append(parts, s(x))
+	}
+	return listText(parts)
+}
+
 // captureLead says how the calls of a capture went.
 func (b *builder) captureLead() string {
 	d := b.d
 	if len(d.Calls) == 0 {
 		switch {
+		case len(d.Streams) > 0:
+			return "No call was found in the captures; " + mediaText(d.Streams) + "."
+		case len(d.Captures) > 0 && !slices.ContainsFunc(d.Captures, func(c decode.Capture) bool { return c.Packets > 0 }):
+			return "No packet is in the captures."
 		case len(d.Captures) > 0:
 			return "No call was found in the captures."
 		case len(d.Messages) > 0:
@@ -983,24 +1044,148 @@ func (b *builder) captureLead() string {
 		}
 		return "The inputs hold no call and no message."
 	}
-	by := map[string]int{}
-	for _, c := range d.Calls {
-		by[c.Outcome]++
+	s := plural(int64(len(d.Calls)), "call was", "calls were") + " found: " + outcomeText(d.Calls) + "."
+	if len(d.Calls) == 1 {
+		s = "One call was found: " + strings.TrimPrefix(outcomeText(d.Calls), "1 ") + "."
 	}
-	var parts []string
-	for _, o := range []string{"answered", "rejected", "busy", "cancelled", "no-answer", "ignored", "failed", "in-progress", ""} {
-		if n := by[o]; n > 0 {
-			word := map[string]string{"answered": "answered", "rejected": "rejected", "busy": "busy", "cancelled": "cancelled", "no-answer": "not answered", "ignored": "ignored", "failed": "failed", "in-progress": "still in progress", "": "of unknown outcome"}[o]
-			if n == len(d.Calls) {
-				if n == 1 {
-					return "One call was found: " + word + "."
-				}
-				return plural(int64(n), "call was", "calls were") + " found, all " + word + "."
-			}
-			parts = append(parts, count(int64(n))+" "+word)
+	var pdd values
+	for i := range d.Calls {
+		pdd.add(d.Calls[i].PostDialDelayMS, 1e6)
+	}
+	switch {
+	case len(pdd) >= fewest:
+		s += " The median post-dial delay was " + pdd.text() + "."
+	case len(pdd) > 1:
+		s += " The post-dial delays were " + pdd.text() + "."
+	case len(pdd) == 1:
+		s += " The post-dial delay was " + pdd.text() + "."
+	}
+	if len(d.Streams) > 0 {
+		s += " " + capital(mediaText(d.Streams)) + "."
+	}
+	return s
+}
+
+// mediaText is "10 media streams lost 3 of 4 000 packets (0.075 %)".
+func mediaText(ss []sessions.Stream) string {
+	var lost, expected int64
+	for i := range ss {
+		lost, expected = lost+max(0, ss[i].Lost), expected+max(0, ss[i].Expected)
+	}
+	s := plural(int64(len(ss)), "media stream", "media streams") + " lost "
+	if lost == 0 {
+		return s + "none of " + plural(expected, "packet", "packets")
+	}
+	s += count(lost) + " of " + plural(expected, "packet", "packets")
+	if expected > 0 {
+		s += " (" + percent(lost, expected) + ")"
+	}
+	return s
+}
+
+// captured says of the captures that are no measurement of a queue what
+// happened in them: in a line beside verdicts, else as a table of outcomes.
+func (b *builder) captured(p *Page) {
+	d := b.d
+	if len(p.Groups) == 0 {
+		p.Outcomes = b.outcomeTable()
+		return
+	}
+	meant := map[string]bool{}
+	for _, r := range d.Rates {
+		if b.meant(r) {
+			meant[r.Experiment] = true
 		}
 	}
-	return plural(int64(len(d.Calls)), "call was", "calls were") + " found: " + listText(parts) + "."
+	only := map[string]bool{}
+	for i := range d.Captures {
+		if e := d.Captures[i].Experiment; !meant[e] {
+			only[e] = true
+		}
+	}
+	if len(only) == 0 {
+		return
+	}
+	calls, streams := []sessions.Call{}, []sessions.Stream{}
+	for i := range d.Calls {
+		if only[d.Calls[i].Experiment] {
+			calls = append(calls, d.Calls[i])
+		}
+	}
+	for i := range d.Streams {
+		if only[d.Streams[i].Experiment] {
+			streams = append(streams, d.Streams[i])
+		}
+	}
+	p.Captured = plural(int64(len(only)), "capture", "captures") + " without a queue: "
+	switch {
+	case len(calls)+len(streams) == 0:
+		p.Captured += "no call and no media."
+		return
+	case len(calls) == 0:
+		p.Captured += "no call; " + mediaText(streams) + "."
+		return
+	}
+	p.Captured += plural(int64(len(calls)), "call", "calls") + ", " + outcomeText(calls)
+	if len(streams) > 0 {
+		p.Captured += "; " + mediaText(streams)
+	}
+	p.Captured += "."
+}
+
+// outcomeTable is how long the calls of each outcome took, and what they lost.
+func (b *builder) outcomeTable() *Table {
+	d := b.d
+	if len(d.Calls) < 2 {
+		return nil
+	}
+	type sum struct {
+		calls, streams  int64
+		pdd, ring, took values
+		lost, expected  int64
+	}
+	by, of := map[string]*sum{}, map[[2]string]string{}
+	for i := range d.Calls {
+		c := &d.Calls[i]
+		o := outcomeOf(c.Outcome)
+		if by[o] == nil {
+			by[o] = &sum{}
+		}
+		s := by[o]
+		s.calls++
+		s.pdd.add(c.PostDialDelayMS, 1e6)
+		s.ring.add(c.RingMS, 1e6)
+		s.took.add(c.DurationS, 1e9)
+		of[[2]string{c.Experiment, c.CallID}] = o
+	}
+	for i := range d.Streams {
+		x := &d.Streams[i]
+		o, ok := of[[2]string{x.Experiment, x.CallID}]
+		if !ok || x.CallID == "" {
+			continue
+		}
+		by[o].streams++
+		by[o].lost += max(0, x.Lost)
+		by[o].expected += max(0, x.Expected)
+	}
+	t := &Table{ID: "outcomes", Label: "Outcomes of the calls", Rows: []Row{}, Cols: []Col{{Name: "Outcome"}, {Name: "Calls", Num: true}, {Name: "Post-dial delay"}, {Name: "Rang"}, {Name: "Lasted"}, {Name: "Media streams", Num: true}, {"Lost", "packets", true}}}
+	many := false
+	for _, o := range outcomes {
+		s := by[o.name]
+		if s == nil {
+			continue
+		}
+		many = many || max(len(s.pdd), len(s.ring), len(s.took)) >= fewest
+		streams, lost := "", ""
+		if s.streams > 0 {
+			streams, lost = count(s.streams), count(s.lost)+" of "+count(s.expected)
+		}
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: capital(o.word), Class: "nw"}, {Text: count(s.calls)}, {Text: s.pdd.text()}, {Text: s.ring.text()}, {Text: s.took.text()}, {Text: streams}, {Text: lost}}})
+	}
+	if many {
+		t.More = "From " + strconv.Itoa(fewest) + " calls on, a time is the median, with the shortest and the longest."
+	}
+	return t
 }
 
 // damage collects what was damaged, lost or refused.
@@ -1126,15 +1311,22 @@ func (b *builder) damage(p *Page) {
 func (b *builder) runs(kind string) *Table {
 	var rs []rates.Rate
 	for _, r := range b.d.Rates {
-		if r.Kind == kind {
+		if r.Kind == kind && b.meant(r) {
 			rs = append(rs, r)
 		}
 	}
 	if len(rs) == 0 {
 		return nil
 	}
+	first := func(b bool) int {
+		if b {
+			return 0
+		}
+		return 1
+	}
 	slices.SortStableFunc(rs, func(x, y rates.Rate) int {
-		return cmp.Or(cmp.Compare(x.GuaranteePerS, y.GuaranteePerS), cmp.Compare(x.X.V, y.X.V), cmp.Compare(x.Experiment, y.Experiment), cmp.Compare(x.Queue, y.Queue))
+		return cmp.Or(cmp.Compare(x.GuaranteePerS, y.GuaranteePerS), cmp.Compare(first(x.X.Known), first(y.X.Known)), cmp.Compare(x.X.V, y.X.V), cmp.Compare(y.ExpectedPerS.V, x.ExpectedPerS.V),
+			cmp.Compare(first(!b.sim[x.Experiment]), first(!b.sim[y.Experiment])), cmp.Compare(x.Experiment, y.Experiment), cmp.Compare(x.Queue, y.Queue))
 	})
 	const unit = "/s"
 	t := &Table{ID: "runs-" + kind, Title: "Runs, " + kind, Label: "Runs of " + kind, Rows: []Row{}, Cols: []Col{{Name: "Run"}, {Name: "Verdict"}, {Name: "Calls", Num: true}}}
@@ -1142,14 +1334,21 @@ func (b *builder) runs(kind string) *Table {
 		t.Cols[2] = Col{"Body", "bytes", true}
 	}
 	ordered := true // in every run, each item left in the order in which it was queued
-	has := struct{ queue, sus, fifo, wait, queues bool }{}
+	has := struct{ queue, sus, fifo, wait bool }{}
+	queues := map[string]int{} // rows of one experiment
+	d := 2                     // decimals of the observed rate
+	var qd, ed, wd decimals
 	for _, r := range rs {
 		has.queue = has.queue || r.QueuePerS.Known
 		has.sus = has.sus || r.SustainedPerS.Known
 		has.fifo = has.fifo || r.FIFOInversions.V > 0
 		ordered = ordered && r.FIFOInversions.Known
 		has.wait = has.wait || r.WaitP50S.Known
-		has.queues = has.queues || r.Queue != rs[0].Queue
+		queues[r.Experiment]++
+		d = max(d, tableDecimals(r))
+		qd.see(r.QueuePerS, 3, 2)
+		ed.see(r.ExpectedPerS, 3, 3)
+		wd.see(r.WaitP50S, 3, 1)
 	}
 	t.Cols = append(t.Cols, Col{Name: "Seen", Unit: "items", Num: true})
 	if has.queue {
@@ -1174,15 +1373,14 @@ func (b *builder) runs(kind string) *Table {
 			t.More = count(int64(len(rs)-maxRows)) + " more in table rates."
 			break
 		}
-		d := tableDecimals(r)
 		name := show(cmp.Or(r.Experiment, "this run"), 50)
-		if has.queues {
+		if queues[r.Experiment] > 1 {
 			name += ", " + show(r.Queue, 24)
 		}
 		v := verdictWord(r.Verdict)
 		cells := []Cell{{Text: name, Class: unbroken(name)}, {Text: v, Class: verdictClass(v)}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
 		if has.queue {
-			cells = append(cells, Cell{Text: optSig(r.QueuePerS, 3)})
+			cells = append(cells, Cell{Text: optFixed(r.QueuePerS, int(qd))})
 		}
 		iv := ""
 		if r.ObservedLowPerS.Known {
@@ -1191,7 +1389,7 @@ func (b *builder) runs(kind string) *Table {
 				iv = fixed(r.ObservedLowPerS.V, d) + " or more"
 			}
 		}
-		cells = append(cells, Cell{Text: shortOpt(r.ExpectedPerS, 3)}, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
+		cells = append(cells, Cell{Text: optFixed(r.ExpectedPerS, int(ed))}, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
 		if has.sus {
 			s := ""
 			if r.SustainedLowPerS.Known && r.SustainedHighPerS.Known {
@@ -1200,7 +1398,7 @@ func (b *builder) runs(kind string) *Table {
 			cells = append(cells, Cell{Text: s})
 		}
 		if has.wait {
-			cells = append(cells, Cell{Text: optSig(r.WaitP50S, 3)})
+			cells = append(cells, Cell{Text: optFixed(r.WaitP50S, int(wd))})
 		}
 		if has.fifo {
 			cells = append(cells, Cell{Text: optCount(r.FIFOInversions)})
@@ -1220,6 +1418,18 @@ func (b *builder) runs(kind string) *Table {
 	return t
 }
 
+// decimals are those of a column: as many as its values need for their
+// significant digits, so that the points of all stand one below the other.
+type decimals int
+
+func (d *decimals) see(v sessions.Float, digits, most int) {
+	if known(v) == nil {
+		return
+	}
+	_, frac, _ := strings.Cut(short(v.V, digits), ".")
+	*d = decimals(max(int(*d), min(len(frac), most)))
+}
+
 // tableDecimals is one digit more than a sentence has, where it says something.
 func tableDecimals(r rates.Rate) int {
 	if lo, hi := r.ObservedLowPerS, r.ObservedHighPerS; lo.Known && hi.Known && hi.V-lo.V < 0.1 {
@@ -1230,7 +1440,7 @@ func tableDecimals(r rates.Rate) int {
 
 // unbroken keeps a short name on one line.
 func unbroken(s string) string {
-	if utf8.RuneCountInString(s) <= 24 {
+	if utf8.RuneCountInString(s) <= 30 {
 		return "nw"
 	}
 	return ""
@@ -1509,6 +1719,22 @@ func (b *builder) provenance(p *Page) {
 			return strconv.FormatInt(e.AnalysisVersion, 10)
 		})
 	}())
+	if len(d.Rates) > 0 {
+		fact("Promise", distinct(func(e *table.Experiment) string {
+			if g := known(e.GuaranteePerS); g != nil && readSettings(e.Options).Guarantee == 0 && *g == 1 {
+				return "1/s, the default"
+			} else if g != nil {
+				return short(*g, 4) + "/s, as given"
+			}
+			return ""
+		}))
+		fact("Tolerance", distinct(func(e *table.Experiment) string {
+			if t := readSettings(e.Options).Tolerance; t != 0 && t != defaultTolerance {
+				return short(t, 4) + nbsp + "%, as given"
+			}
+			return short(defaultTolerance, 3) + nbsp + "%, the default"
+		}))
+	}
 	fact("Options", distinct(func(e *table.Experiment) string { return e.Options }))
 	fact("Labels", distinct(func(e *table.Experiment) string { return e.Labels }))
 	zone := "UTC"
@@ -1677,5 +1903,62 @@ func (b *builder) provenance(p *Page) {
 			p.Assumed = append(p.Assumed, "No message was lost before the capture point: one that was sent again arrives later than its error says.")
 		}
 	}
-	p.Reproduce = show(b.o.Reproduce, 2000)
+	p.Reproduce = reproduce(d)
+}
+
+// reproduce is the command that makes this page again, as far as the tables
+// know it: the options, and which files; not the folder they lay in.
+func reproduce(d *table.Dataset) string {
+	if len(d.Experiments) == 0 || len(d.Inputs) == 0 {
+		return ""
+	}
+	// A name is part of the command only where every shell takes it as it is.
+	plain := func(s string) bool {
+		return s != "" && len(s) <= 80 && s[0] != '-' && !strings.ContainsFunc(s, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_./", r)
+		})
+	}
+	cmd := "twtrace batch FOLDER"
+	if len(d.Experiments) == 1 {
+		cmd = "twtrace analyze FOLDER"
+		files := []string{}
+		for _, in := range d.Inputs {
+			if !plain(in.File) {
+				files = nil
+				break
+			}
+			files = append(files, in.File)
+		}
+		if n := len(files); n > 0 && n <= 4 {
+			cmd = "twtrace analyze " + strings.Join(files, " ")
+		}
+		if e := d.Experiments[0].Experiment; plain(e) {
+			cmd += " --name " + e
+		}
+	}
+	first := readSettings(d.Experiments[0].Options)
+	for i := range d.Experiments {
+		if readSettings(d.Experiments[i].Options) != first {
+			return cmd + " -o OUT, with the options of each experiment in table experiments"
+		}
+	}
+	flag := func(name, value string) {
+		if value != "" && plain(strings.NewReplacer(":", "", "+", "", "%", "").Replace(value)) {
+			cmd += " --" + name + " " + value
+		}
+	}
+	if first.Guarantee != 0 {
+		flag("guarantee", strconv.FormatFloat(first.Guarantee, 'f', -1, 64)+"/s")
+	}
+	if first.Tolerance != 0 {
+		flag("tolerance", strconv.FormatFloat(first.Tolerance, 'f', -1, 64)+"%")
+	}
+	flag("segmenting", first.Segmenting)
+	flag("queue-by", first.QueueBy)
+	flag("start", first.Start)
+	flag("end", first.End)
+	if first.Redact {
+		cmd += " --redact"
+	}
+	return cmd + " -o OUT"
 }

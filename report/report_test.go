@@ -263,7 +263,7 @@ func golden(t *testing.T, name string, got []byte) {
 
 func TestPageGolden(t *testing.T) {
 	for name, d := range map[string]*table.Dataset{"sip": sipTrace(), "study": study()} {
-		p := Build(d, Options{Reproduce: "twtrace analyze " + name})
+		p := Build(d, Options{})
 		for i := range p.RunFigures { // curves are tested as figures, not as a thousand numbers
 			for j := range p.RunFigures[i].Plots {
 				for k := range p.RunFigures[i].Plots[j].Panels {
@@ -391,7 +391,7 @@ func TestDrawingsAreXML(t *testing.T) {
 
 func TestHostileTextStaysText(t *testing.T) {
 	var b bytes.Buffer
-	if err := Write(&b, hostile(), Options{Title: attack, Reproduce: attack}); err != nil {
+	if err := Write(&b, hostile(), Options{Title: attack}); err != nil {
 		t.Fatal(err)
 	}
 	s := b.String()

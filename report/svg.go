@@ -130,36 +130,52 @@ func strip(r VerdictRow, tol float64) string {
 	s.begin("strip", w, h, label)
 	s.rect("band", x(1-tol), 3, x(1+tol)-x(1-tol), h-6)
 	s.line("x1", x(1), 3, x(1), h-3)
-	class := "st-" + r.Class
-	switch {
-	case r.RatioLow != nil && *r.RatioLow > hi:
-		s.el("path", "class", "ivt "+class, "d", "M184 5l6 5l-6 5z")
-	case r.RatioHigh != nil && *r.RatioHigh < lo:
-		s.el("path", "class", "ivt "+class, "d", "M6 5l-6 5l6 5z")
-	case r.RatioLow != nil:
-		a, b := x(*r.RatioLow), w
-		if r.RatioHigh != nil {
-			b = x(*r.RatioHigh)
+	// Runs stand one below the other, in the upper part of the strip.
+	n := float64(len(r.Marks))
+	many := ""
+	if n > 1 {
+		many = " many"
+	}
+	for i, m := range r.Marks {
+		class := "st-" + m.Class
+		y := 10.0
+		if n > 1 {
+			y = 4 + 11*(float64(i)+0.5)/n
 		}
-		if b-a < 2 {
-			a, b = a-1, b+1
+		cap, radius := 4.0, 2.5
+		if n > 1 {
+			cap, radius = min(2, 4/n), max(1, min(2, 6/n))
 		}
-		s.line("ivb "+class, a, 10, b, 10)
-		// Ends that lie outside the axis carry no cap.
-		if *r.RatioLow >= lo {
-			s.line("ivc "+class, a, 6, a, 14)
+		switch {
+		case m.Low != nil && *m.Low > hi:
+			s.el("path", "class", "ivt "+class, "d", "M184 "+num(y-5)+"l6 5l-6 5z")
+		case m.High != nil && *m.High < lo:
+			s.el("path", "class", "ivt "+class, "d", "M6 "+num(y-5)+"l-6 5l6 5z")
+		case m.Low != nil:
+			a, b := x(*m.Low), w
+			if m.High != nil {
+				b = x(*m.High)
+			}
+			if b-a < 2 {
+				a, b = a-1, b+1
+			}
+			s.line("ivb"+many+" "+class, a, y, b, y)
+			// Ends that lie outside the axis carry no cap.
+			if *m.Low >= lo {
+				s.line("ivc "+class, a, y-cap, a, y+cap)
+			}
+			if m.High != nil && *m.High <= hi {
+				s.line("ivc "+class, b, y-cap, b, y+cap)
+			}
 		}
-		if r.RatioHigh != nil && *r.RatioHigh <= hi {
-			s.line("ivc "+class, b, 6, b, 14)
+		if m.At != nil && *m.At >= lo && *m.At <= hi {
+			s.el("circle", "class", "ivt "+class, "cx", x(*m.At), "cy", y, "r", radius)
 		}
 	}
-	if r.Ratio != nil && *r.Ratio >= lo && *r.Ratio <= hi {
-		s.el("circle", "class", "ivt "+class, "cx", x(*r.Ratio), "cy", 10, "r", 2.5)
-	}
-	if r.SusLow != nil && r.SusHigh != nil && *r.SusLow < hi && *r.SusHigh > lo {
-		s.line("sus", x(*r.SusLow), 19, x(*r.SusHigh), 19)
-		if r.Sus != nil {
-			s.line("sus", x(*r.Sus), 16, x(*r.Sus), 22)
+	if m := r.Sustained; m != nil && m.Low != nil && m.High != nil && *m.Low < hi && *m.High > lo {
+		s.line("sus", x(*m.Low), 20, x(*m.High), 20)
+		if m.At != nil {
+			s.line("sus", x(*m.At), 17, x(*m.At), 23)
 		}
 	}
 	s.close("svg")
@@ -196,11 +212,16 @@ func (p Plot) svg(width float64, class, label string) string {
 		for _, bd := range pn.Bands {
 			s.rect("band", X(bd.X0), Y(bd.Y1), X(bd.X1)-X(bd.X0), Y(bd.Y0)-Y(bd.Y1))
 		}
+		aside := p.dodge(pn, b)
 		for _, sr := range pn.Series {
-			sr.draw(s, X, Y, b, pn.Y)
+			sr.draw(s, X, Y, b, pn.Y, aside)
 		}
 		drawEnds(s, p.ends(i, b), b, width)
 		for _, n := range pn.Notes {
+			if n.Anchor == "start" { // beside a mark
+				s.text("s "+textClass(n.Role), X(n.X)+9+aside[n.Run], Y(n.Y)+4, n.Text)
+				continue
+			}
 			s.text("s "+anchorClass(n.Anchor)+" "+textClass(n.Role), X(n.X), Y(n.Y)-4, n.Text)
 		}
 		if i == len(p.Panels)-1 {
@@ -255,10 +276,98 @@ func textClass(role string) string {
 		return "ot"
 	case "lost":
 		return "rt"
-	case "expected":
+	case "expected", "mute":
 		return ""
 	}
 	return "k"
+}
+
+// apart moves places, in ascending order, as little as can be (in the sum of
+// squares) so that each stands at least gap behind the one before.
+func apart(at []float64, gap float64) []float64 {
+	type block struct{ sum, n float64 }
+	var bs []block
+	for i, v := range at {
+		bs = append(bs, block{v - gap*float64(i), 1})
+		// Neighbours out of order take their mean: pool adjacent violators.
+		for n := len(bs); n > 1 && bs[n-2].sum/bs[n-2].n > bs[n-1].sum/bs[n-1].n; n = len(bs) {
+			bs[n-2] = block{bs[n-2].sum + bs[n-1].sum, bs[n-2].n + bs[n-1].n}
+			bs = bs[:n-1]
+		}
+	}
+	out := make([]float64, 0, len(at))
+	for _, b := range bs {
+		for range int(b.n) {
+			out = append(out, b.sum/b.n+gap*float64(len(out)))
+		}
+	}
+	return out
+}
+
+// dodge is how far aside, in px, each point of a panel stands at this width so
+// that marks of almost the same place do not cover one another. Runs keep their
+// distance wherever their bars reach the same height.
+func (p Plot) dodge(pn Panel, b box) map[int]float64 {
+	type mark struct{ x, top, bottom float64 }
+	marks := map[int]mark{}
+	ids := []int{}
+	same := map[float64]int{}
+	most := 1
+	Y := func(v float64) float64 { return b.y + b.h - min(max(pn.Y.at(v), -0.02), 1.04)*b.h }
+	for _, s := range pn.Series {
+		if s.Form != "points" {
+			continue
+		}
+		for _, q := range s.Points {
+			if q.Run == 0 {
+				continue
+			}
+			m, seen := marks[q.Run]
+			if !seen {
+				m = mark{b.x + p.X.at(q.X)*b.w, b.y + b.h, b.y}
+				ids = append(ids, q.Run)
+				same[q.X]++
+				most = max(most, same[q.X])
+			}
+			for _, v := range []*float64{&q.Y, q.Lo, q.Hi} {
+				if v != nil {
+					m.top, m.bottom = min(m.top, Y(*v)-7), max(m.bottom, Y(*v)+7)
+				}
+			}
+			marks[q.Run] = m
+		}
+	}
+	slices.SortFunc(ids, func(i, j int) int { return cmp.Or(cmp.Compare(marks[i].x, marks[j].x), cmp.Compare(i, j)) })
+	gap := min(16, 72/float64(most))
+	if b.w < 600 {
+		gap = min(11, 45/float64(most))
+	}
+	type lane struct {
+		top, bottom float64
+		ids         []int
+	}
+	var lanes []lane
+	for _, id := range ids {
+		m := marks[id]
+		k := slices.IndexFunc(lanes, func(l lane) bool { return m.top < l.bottom && m.bottom > l.top })
+		if k < 0 {
+			k = len(lanes)
+			lanes = append(lanes, lane{m.top, m.bottom, nil})
+		}
+		l := &lanes[k]
+		l.top, l.bottom, l.ids = min(l.top, m.top), max(l.bottom, m.bottom), append(l.ids, id)
+	}
+	out := make(map[int]float64, len(ids))
+	for _, l := range lanes {
+		at := make([]float64, len(l.ids))
+		for i, id := range l.ids {
+			at[i] = marks[id].x
+		}
+		for i, x := range apart(at, gap) {
+			out[l.ids[i]] = x - marks[l.ids[i]].x
+		}
+	}
+	return out
 }
 
 type endLabel struct {
@@ -278,10 +387,12 @@ func (p Plot) ends(panel int, b box) []endLabel {
 		}
 	}
 	slices.SortStableFunc(ends, func(a, b endLabel) int { return cmp.Compare(a.y, b.y) })
+	at := make([]float64, len(ends))
 	for i := range ends {
-		if i > 0 && ends[i].y < ends[i-1].y+16 {
-			ends[i].y = ends[i-1].y + 16
-		}
+		at[i] = ends[i].y
+	}
+	for i, y := range apart(at, 17) {
+		ends[i].y = y
 	}
 	return ends
 }
@@ -305,7 +416,7 @@ func drawEnds(s *svg, ends []endLabel, b box, width float64) {
 }
 
 // draw writes one series.
-func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
+func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis, aside map[int]float64) {
 	stroke, fill := "b", "bf"
 	switch sr.Role {
 	case "queue":
@@ -382,7 +493,11 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
 		}
 	case "points":
 		for _, q := range sr.Points {
-			x, y := X(q.X)+q.Dx, Y(q.Y)
+			x, y := X(q.X)+aside[q.Run], Y(q.Y)
+			stroke, fill := stroke, fill
+			if q.Mute {
+				stroke, fill = "u", "uo"
+			}
 			if sr.Role == "sustained" {
 				x += 6
 			}
@@ -410,6 +525,8 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis) {
 			switch {
 			case sr.Role == "sustained":
 				s.line(stroke+" wh", x-2.5, y, x+2.5, y)
+			case q.Mute:
+				s.el("circle", "class", fill, "cx", x, "cy", y, "r", 3.5)
 			case q.Open:
 				s.el("circle", "class", map[bool]string{true: "oo", false: "bo"}[sr.Role == "queue"], "cx", x, "cy", y, "r", 3.5)
 			default:

@@ -94,16 +94,14 @@ func flowRows(flows []*decode.Flow, b *Builder, list []*stream) []Flow {
 		if app == decode.AppRTP && !media[f.ID] {
 			r.Application = ""
 		}
+		if secure[f.ID] && media[f.ID] {
+			r.Application = "srtp"
+		}
 		switch {
-		case app == decode.AppTLS && !f.ClientHello:
-			r.Encryption, r.EncryptionNote = "no-handshake", "the connection began before the capture"
-		case app == decode.AppTLS:
-			r.Encryption, r.EncryptionNote = "no-key", "no secret for this session"
+		case f.Encryption != "":
+			r.Encryption, r.EncryptionNote = f.Encryption, f.EncryptionNote
 		case app == decode.AppDTLS, secure[f.ID]:
-			r.Encryption, r.EncryptionNote = "no-key", "no secret for this session"
-			if media[f.ID] {
-				r.Application = "srtp"
-			}
+			r.Encryption, r.EncryptionNote = "no-key", "no key for this session"
 		case r.Application != "":
 			r.Encryption = "none"
 		}
@@ -199,7 +197,11 @@ func (b *Builder) roles(f *decode.Flow, ends [2]*host, media bool) {
 		if f.Dst.Port() == 53 {
 			ends[1].roles["dns"] = true
 		}
-	case decode.AppTLS, decode.AppHTTP, decode.AppWebSocket:
+	case decode.AppPStream:
+		ends[1].roles["signaling"] = true
+	case decode.AppMediaStream:
+		ends[1].roles["mediastream"] = true
+	case decode.AppTLS, decode.AppHTTP, decode.AppHTTP2, decode.AppWebSocket:
 		ends[1].roles[roleByName(f.ServerName)] = true
 	}
 }

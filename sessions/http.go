@@ -26,7 +26,7 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 	}
 	b.httpSignals++
 	s := Signal{FlowID: decode.Some(ev.Flow.ID), At: ev.Time, File: b.files[ev.Pos.File],
-		Frame: decode.Some(ev.Pos.Frame), FirstFrame: decode.Some(ev.Pos.First), Protocol: "http"}
+		Frame: decode.Some(ev.Pos.Frame), FirstFrame: decode.Some(ev.Pos.First), Protocol: "http", Decrypted: ev.Decrypted}
 	b.fillEnds(&s, ev)
 	if m.Request {
 		s.Kind = strings.ToValidUTF8(m.Method+" "+resourceOf(m.Target), "\uFFFD")

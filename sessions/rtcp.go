@@ -22,7 +22,7 @@ const maxReports = 1 << 20
 // addRTCP takes a compound packet. Reports of encrypted media would be read as
 // garbage, so they are only counted.
 func (b *Builder) addRTCP(ev *decode.Event) {
-	if b.isSecure(ev) {
+	if !ev.Decrypted && b.isSecure(ev) {
 		b.ledger.Out(decode.LayerRTCP, "encrypted", 1, int64(ev.WireLen))
 		return
 	}

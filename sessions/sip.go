@@ -99,7 +99,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 	sig := Signal{
 		FlowID: decode.Some(ev.Flow.ID), At: ev.Time, Protocol: "sip",
 		Frame: decode.Some(ev.Pos.Frame), FirstFrame: decode.Some(ev.Pos.First),
-		Retransmission: again,
+		Retransmission: again, Decrypted: ev.Decrypted,
 	}
 	b.fillEnds(&sig, ev)
 	sig.File = b.files[ev.Pos.File]

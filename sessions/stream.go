@@ -53,6 +53,7 @@ type stream struct {
 	events    int64 // telephone events begun
 	eventTS   uint32
 	encrypted bool
+	opened    int64 // packets that were authenticated and decrypted
 
 	eventType int16 // payload type of telephone-event; -1 none
 
@@ -351,6 +352,9 @@ func (b *Builder) addRTP(ev *decode.Event) {
 			return
 		}
 	}
+	if ev.Decrypted {
+		s.opened++
+	}
 	s.add(h, ev.Time, ev.WireLen)
 }
 
@@ -579,7 +583,7 @@ func (s *stream) row(files []string) Stream {
 	r := Stream{
 		StreamID: s.id, FlowID: s.flow.ID,
 		Src: src.Addr().String(), SrcPort: uint32(src.Port()), Dst: dst.Addr().String(), DstPort: uint32(dst.Port()),
-		SSRC: s.ssrc, Codec: s.codec, Encrypted: s.encrypted,
+		SSRC: s.ssrc, Codec: s.codec, Encrypted: s.encrypted, Decrypted: 2*s.opened > s.packets,
 		FirstAt: s.first, LastAt: s.last, Packets: s.packets, Expected: s.expected(),
 		Duplicates: s.duplicates, Reordered: s.reordered, DTMFCount: s.events,
 		File: files[s.pos.File], FirstFrame: s.pos.Frame,

@@ -3,12 +3,14 @@ package main
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -51,6 +53,8 @@ type app struct {
 	jobs       int
 	quiet      bool
 	progress   string
+	logLevel   string
+	logFormat  string
 	arrow      bool
 }
 
@@ -191,22 +195,44 @@ func (a *app) exitCode(err error) int {
 	var internal *experiment.InternalError
 	switch {
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintln(a.stderr, "twtrace: interrupted; nothing half-written was left")
+		a.say(levelError, "interrupted; nothing half-written was left")
 		return exitInterrupted
 	case errors.As(err, &usage):
-		a.say("%v", err)
+		a.say(levelError, "%v", err)
 		return exitUsage
 	case errors.As(err, &internal):
-		a.say("%v; please report this", err)
+		a.say(levelError, "%v; please report this", err)
 		return exitInternal
 	}
-	a.say("%v", err)
+	a.say(levelError, "%v", err)
 	return exitNothing
 }
 
+// levels of what is said on standard error, the gravest first.
+const (
+	levelError = "error"
+	levelWarn  = "warn" // of damaged input
+	levelInfo  = "info"
+)
+
 // say writes one line to standard error, control characters made visible.
-func (a *app) say(format string, args ...any) {
-	fmt.Fprintln(a.stderr, "twtrace: "+visible(fmt.Sprintf(format, args...)))
+func (a *app) say(level, format string, args ...any) {
+	order := []string{levelError, levelWarn, levelInfo}
+	if a.logLevel != "" && slices.Index(order, level) > slices.Index(order, a.logLevel) && slices.Contains(order, a.logLevel) {
+		return
+	}
+	text := visible(fmt.Sprintf(format, args...))
+	if a.logFormat != "json" {
+		fmt.Fprintln(a.stderr, "twtrace: "+text)
+		return
+	}
+	line, err := json.Marshal(struct {
+		Level string `json:"level"`
+		Msg   string `json:"msg"`
+	}{level, text})
+	if err == nil {
+		fmt.Fprintf(a.stderr, "%s\n", line)
+	}
 }
 
 // visible shows control and bidirectional characters as \u{..}.
@@ -325,6 +351,12 @@ func (a *app) options() (experiment.Options, error) {
 	if !oneOf(a.progress, "", "auto", "plain", "none") {
 		return o, usagef("--progress: want auto, plain or none, found %q", a.progress)
 	}
+	if !oneOf(a.logLevel, "", levelError, levelWarn, levelInfo) {
+		return o, usagef("--log-level: want error, warn or info, found %q", a.logLevel)
+	}
+	if !oneOf(a.logFormat, "", "text", "json") {
+		return o, usagef("--log-format: want text or json, found %q", a.logFormat)
+	}
 	if a.jobs < 0 {
 		return o, usagef("--jobs: want 0 or more, found %d", a.jobs)
 	}
@@ -381,9 +413,17 @@ func (a *app) inputFlags(c *cobra.Command) {
 	f.BoolVar(&a.redact, "redact", false, "stable pseudonyms for numbers, addresses, SIDs and names")
 	f.StringVar(&a.redactKey, "redact-key", "", "file with the key of the pseudonyms, for the same ones in every run")
 	f.StringVar(&a.zone, "tz", "", "time zone of what is shown; tables stay UTC")
+	a.workFlags(c)
+}
+
+// workFlags say how the work is done and told.
+func (a *app) workFlags(c *cobra.Command) {
+	f := c.Flags()
 	f.IntVar(&a.jobs, "jobs", 0, "experiments analysed side by side (default: one a processor)")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on standard error")
 	f.StringVar(&a.progress, "progress", "auto", "auto, plain or none")
+	f.StringVar(&a.logLevel, "log-level", levelInfo, "what to tell on standard error: error, warn (damaged input too) or info")
+	f.StringVar(&a.logFormat, "log-format", "text", "text, or json: one object a line")
 }
 
 // outputFlags are the flags of verbs that write a folder.

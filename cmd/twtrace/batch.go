@@ -74,7 +74,7 @@ func (a *app) analyzeAll(exps []experiment.Experiment, opt experiment.Options, e
 			if len(exps) > 1 && !strings.HasPrefix(m, exps[i].Name) {
 				m = fmt.Sprintf("%s: %s", exps[i].Name, m)
 			}
-			a.say("%s", m)
+			a.say(levelWarn, "%s", m)
 		}
 	}
 	switch {

@@ -40,8 +40,6 @@ func (a *app) demoCommand() *cobra.Command {
 	f.BoolVar(&a.redact, "redact", false, "stable pseudonyms for numbers, addresses, SIDs and names")
 	f.StringVar(&a.redactKey, "redact-key", "", "file with the key of the pseudonyms")
 	f.StringVar(&a.zone, "tz", "", "time zone of what is shown")
-	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on standard error")
-	f.StringVar(&a.progress, "progress", "auto", "auto, plain or none")
-	f.IntVar(&a.jobs, "jobs", 0, "experiments analysed side by side (default: one a processor)")
+	a.workFlags(c)
 	return c
 }

@@ -61,6 +61,7 @@ func (a *app) openOutput(dir string) (*output, error) {
 	dir = filepath.Clean(dir)
 	o := &output{dir: dir, arrow: a.arrow}
 	entries, err := os.ReadDir(dir)
+	entries = slices.DeleteFunc(entries, isStage) // of a run that was killed
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		o.made = dir
@@ -84,6 +85,8 @@ func (a *app) openOutput(dir string) (*output, error) {
 	}
 	return o, nil
 }
+
+func isStage(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), stagePrefix) }
 
 // isOurs tells a folder that twtrace made, by its batch.json.
 func isOurs(dir string) bool {
@@ -189,13 +192,24 @@ func (o *output) finish(a *app) error {
 		}
 	}
 	o.made = ""
+	entries, err := os.ReadDir(o.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if isStage(e) {
+			if err := os.RemoveAll(filepath.Join(o.dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
 	if !a.quiet {
 		n := len(d.Experiments)
 		what := "experiments"
 		if n == 1 {
 			what = "experiment"
 		}
-		a.say("%d %s; open %s", n, what, filepath.Join(o.dir, reportName))
+		a.say(levelInfo, "%d %s; open %s", n, what, filepath.Join(o.dir, reportName))
 	}
 	return nil
 }

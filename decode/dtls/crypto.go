@@ -9,9 +9,8 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
-	"crypto/tls"
+	"crypto/subtle"
 	"encoding/binary"
-	"fmt"
 	"hash"
 
 	"golang.org/x/crypto/chacha20poly1305"
@@ -26,6 +25,7 @@ const (
 	kindGCM    kind = iota + 1 // RFC 5288, 3
 	kindChaCha                 // RFC 7905, 2
 	kindCBC                    // RFC 5246, 6.2.3.2
+	kindCCM                    // RFC 6655, 3
 )
 
 // suite is what a cipher suite says, apart from its key exchange.
@@ -33,6 +33,7 @@ type suite struct {
 	kind   kind
 	key    int              // bytes
 	mac    func() hash.Hash // of CBC
+	tag    int              // bytes, of CCM
 	prf384 bool             // SHA-384 instead of SHA-256, RFC 5246, 5
 }
 
@@ -61,16 +62,16 @@ func suiteOf(n uint16) suite {
 		return suite{kind: kindCBC, key: 32, mac: sha256.New}
 	case 0x00af, 0x00b3, 0x00b7, 0xc024, 0xc026, 0xc028, 0xc02a, 0xc038:
 		return suite{kind: kindCBC, key: 32, mac: sha512.New384, prf384: true}
+	case 0xc09c, 0xc09e, 0xc0a4, 0xc0a6, 0xc0ac: // RFC 6655, RFC 7251
+		return suite{kind: kindCCM, key: 16, tag: 16}
+	case 0xc09d, 0xc09f, 0xc0a5, 0xc0a7, 0xc0ad:
+		return suite{kind: kindCCM, key: 32, tag: 16}
+	case 0xc0a0, 0xc0a2, 0xc0a8, 0xc0aa, 0xc0ae, 0xc0ff: // and EC-JPAKE, which IANA does not have
+		return suite{kind: kindCCM, key: 16, tag: 8}
+	case 0xc0a1, 0xc0a3, 0xc0a9, 0xc0ab, 0xc0af:
+		return suite{kind: kindCCM, key: 32, tag: 8}
 	}
 	return suite{}
-}
-
-// suiteText names a suite that is not supported.
-func suiteText(n uint16) string {
-	if n >= 0xc09c && n <= 0xc0af { // RFC 6655, RFC 7251
-		return fmt.Sprintf("%#04x (AES-CCM)", n)
-	}
-	return tls.CipherSuiteName(n)
 }
 
 // prf is the pseudorandom function of RFC 5246, 5, or of RFC 4346, 5 in DTLS
@@ -148,8 +149,14 @@ func (s suite) opens(hs *handshake, secret []byte, fromClient bool, p *protected
 	if s.kind == kindCBC {
 		return opensCBC(c, hmac.New(s.mac, mac), hs.etm, p.head, p.body)
 	}
+	if len(p.body) < 8 {
+		return false
+	}
+	if s.kind == kindCCM {
+		return opensCCM(c, s.tag, append(iv, p.body[:8]...), p.head, p.body[8:])
+	}
 	aead, err := cipher.NewGCM(c)
-	if err != nil || len(p.body) < 8 {
+	if err != nil {
 		return false
 	}
 	return opensAEAD(aead, append(iv, p.body[:8]...), p.head, p.body[8:])
@@ -168,6 +175,37 @@ func opensAEAD(a cipher.AEAD, nonce []byte, head [recordHead]byte, sealed []byte
 	}
 	_, err := a.Open(nil, nonce, sealed, pseudo(head, len(sealed)-a.Overhead()))
 	return err == nil
+}
+
+// opensCCM checks a record sealed with AES-CCM, RFC 3610, 2.2 to 2.5, with a
+// nonce of 12 bytes and so a length field of three.
+func opensCCM(c cipher.Block, tag int, nonce []byte, head [recordHead]byte, sealed []byte) bool {
+	const size = aes.BlockSize
+	n := len(sealed) - tag
+	if n < 0 {
+		return false
+	}
+	counter := append(append([]byte{2}, nonce...), 0, 0, 0)
+	stream := cipher.NewCTR(c, counter)
+	first := make([]byte, size) // covers the tag
+	stream.XORKeyStream(first, first)
+	text := make([]byte, n)
+	stream.XORKeyStream(text, sealed[:n])
+
+	b := append([]byte{0x40 | byte(tag-2)/2<<3 | 2}, nonce...)
+	b = append(b, byte(n>>16), byte(n>>8), byte(n))
+	aad := pseudo(head, n)
+	b = append(append(b, 0, byte(len(aad))), aad...)
+	b = append(b, make([]byte, -len(b)&(size-1))...)
+	b = append(b, text...)
+	b = append(b, make([]byte, -len(b)&(size-1))...)
+	mac := make([]byte, size)
+	for ; len(b) > 0; b = b[size:] {
+		subtle.XORBytes(mac, mac, b[:size])
+		c.Encrypt(mac, mac)
+	}
+	subtle.XORBytes(mac, mac, first)
+	return hmac.Equal(mac[:tag], sealed[n:])
 }
 
 // opensCBC checks a record of RFC 5246, 6.2.3.2 or, with etm, of RFC 7366, 3.

@@ -93,7 +93,9 @@ var recordings = []struct {
 	{"cbc-sha256", Version12, 0x003d, 1, Decrypted, 16, 0},
 	{"cbc-sha384-etm", Version12, 0xc028, 2, Decrypted, 16, 0},
 	{"dtls10", Version10, 0x0035, 1, Decrypted, 16, 0},
-	{"ccm8", Version12, 0xc0a0, 1, Unsupported, 0, 0},
+	{"ccm", Version12, 0xc09d, 1, Decrypted, 16, 0},
+	{"ccm8", Version12, 0xc0a0, 1, Decrypted, 16, 0},
+	{"camellia", Version12, 0x0041, 1, Unsupported, 0, 0},
 }
 
 // wantKeys compares with the keying material that OpenSSL exported, cut up as
@@ -276,7 +278,7 @@ func TestStates(t *testing.T) {
 		{"no Finished, no key", clear(), nil, NoKey, "no master secret for this client random"},
 		{"alert", slices.Concat(side(0)[:1], []datagram{alert}), r.keylog, NoHandshake, "no ServerHello seen, fatal alert 40"},
 		{"connection ID", slices.Concat(clear(), []datagram{cid}), r.keylog, Unsupported, "connection ID"},
-		{"CCM", read(t, "ccm8").datagrams, nil, Unsupported, "cipher suite 0xc0a0 (AES-CCM)"},
+		{"Camellia", read(t, "camellia").datagrams, nil, Unsupported, "cipher suite 0x0041"},
 	} {
 		c := NewConn(v.lookup)
 		feed(c, v.ds)
@@ -407,6 +409,25 @@ func TestMemory(t *testing.T) {
 		if n := len(c.hs.protected[dir]); n > maxProtected {
 			t.Errorf("%d records", n)
 		}
+	}
+}
+
+// TestTrials: hellos without end do not make as many trials.
+func TestTrials(t *testing.T) {
+	r := read(t, "gcm128")
+	c := NewConn(func(string, *[32]byte) [][]byte { return slices.Repeat([][]byte{make([]byte, masterLen)}, 100) })
+	feed(c, r.datagrams)
+	for i := range 1000 {
+		for _, d := range r.datagrams {
+			if b := bytes.Clone(d.data); d.dir == 1 && b[0] == typeHandshake && b[13] == helloServer {
+				b[recordHead+messageHead+2+4] ^= byte(i)
+				b[recordHead+messageHead+2+5] ^= byte(i >> 8)
+				c.Datagram(1, b, 0)
+			}
+		}
+	}
+	if s := c.Status(); s.State != WrongKey || c.trials > maxTrials+1001 || c.trials < maxTrials {
+		t.Errorf("%d trials, %+v", c.trials, s)
 	}
 }
 

@@ -387,8 +387,7 @@ func TestNoKeys(t *testing.T) {
 	}
 }
 
-// TestPublic has associations without keys whose versions and suites tshark
-// shows.
+// TestPublic has associations whose versions and suites tshark shows.
 func TestPublic(t *testing.T) {
 	for _, v := range []struct {
 		name    string
@@ -400,10 +399,15 @@ func TestPublic(t *testing.T) {
 		{"zeek+zeek/dtls1_0.pcap", dtls.Version10, 0xc014, dtls.NoKey, ""},
 		{"zeek+zeek/dtls1_2.pcap", dtls.Version12, 0xc030, dtls.NoKey, ""},
 		{"zeek+zeek/dtls13-wolfssl.pcap", dtls.Version13, 0x1301, dtls.Unsupported, "DTLS 1.3"},
+		{"ajbanjara+Wireshark/ThreadCommissioning-JPAKE-DTLS-2.pcapng", dtls.Version12, 0xc0ff, dtls.Decrypted, ""},
 		{"syncsynchalt+illustrated-dtls/captures_capture.pcap", dtls.Version13, 0x1301, dtls.Unsupported, "DTLS 1.3"},
 	} {
 		t.Run(v.name, func(t *testing.T) {
-			as := follow(t, capture(t, "captures/files/"+v.name), nil)
+			var lookup dtls.Lookup
+			if v.state == dtls.Decrypted {
+				lookup = keylog(t, "captures/files/"+v.name+".keylog")
+			}
+			as := follow(t, capture(t, "captures/files/"+v.name), lookup)
 			if len(as) != 1 {
 				t.Fatalf("%d associations", len(as))
 			}

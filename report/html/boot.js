@@ -63,6 +63,14 @@
   addEventListener('hashchange', follow);
   follow();
 
+  // Paper: what is folded away on the screen is open, where style alone cannot.
+  addEventListener('beforeprint', function () {
+    each(doc.querySelectorAll('details.why:not([open])'), function (d) { d.open = true; d.setAttribute('data-was', 'shut'); });
+  });
+  addEventListener('afterprint', function () {
+    each(doc.querySelectorAll('details.why[data-was]'), function (d) { d.open = false; d.removeAttribute('data-was'); });
+  });
+
   // Tables: sort by a column, search in long ones.
   function value(td) {
     var t = td ? td.textContent.replace(/[\u2009\u00a0]/g, '').replace(/\u2212/g, '-').trim() : '';
@@ -162,10 +170,11 @@
       var c = s.color;
       s.z = 5;
       return function (p, api) {
-        var a = api.coord([api.value(0), api.value(1)]), lo = api.coord([api.value(0), api.value(2)])[1], hi = api.coord([api.value(0), api.value(3)])[1], open = api.value(4) === 1, g = [];
+        var a = api.coord([api.value(0), api.value(1)]), lo = api.coord([api.value(0), api.value(2)])[1], hi = api.coord([api.value(0), api.value(3)])[1], look = api.value(4), open = look > 0, g = [];
+        var col = look === 2 ? colors['--mute'] : c;
         a[0] += api.value(6) || 0;
-        if (lo !== hi) g.push(seg(a[0], lo, a[0], hi, c, 1.25), seg(a[0] - 5, lo, a[0] + 5, lo, c, 1.25), seg(a[0] - 5, hi, a[0] + 5, hi, c, 1.25));
-        g.push({ type: 'circle', shape: { cx: a[0], cy: a[1], r: open ? 3.5 : 3 }, style: { fill: open ? colors['--paper'] : c, stroke: c, lineWidth: open ? 1.75 : 0 } });
+        if (lo !== hi) g.push(seg(a[0], lo, a[0], hi, col, 1.25), seg(a[0] - 5, lo, a[0] + 5, lo, col, 1.25), seg(a[0] - 5, hi, a[0] + 5, hi, col, 1.25));
+        g.push({ type: 'circle', shape: { cx: a[0], cy: a[1], r: open ? 3.5 : 3 }, style: { fill: open ? colors['--paper'] : col, stroke: col, lineWidth: open ? 1.75 : 0 } });
         g.push({ type: 'circle', shape: { cx: a[0], cy: a[1], r: 9 }, style: { fill: 'transparent' } });
         return { type: 'group', children: g };
       };
@@ -232,7 +241,7 @@
     o.dataZoom.forEach(function (z) { z.zoomOnMouseWheel = 'ctrl'; z.moveOnMouseMove = true; z.moveOnMouseWheel = false; });
     o.graphic = d.texts.map(function (t) {
       var x = t.note ? t.x + t.at * o.grid[0].width : t.x - (t.right ? cut : 0);
-      return { type: 'text', x: x, y: t.y, silent: true, style: { text: t.text, fill: colors[t.color] || colors['--ink'], font: '13px ' + colors.font, align: t.note ? 'center' : 'left', verticalAlign: 'bottom', y: 3 } };
+      return { type: 'text', x: x, y: t.y, silent: true, style: { text: t.text, fill: colors[t.color] || colors['--ink'], font: '13px ' + colors.font, align: t.note && !t.beside ? 'center' : 'left', verticalAlign: 'bottom', y: 3 } };
     });
     return { o: o, h: d.height };
   }
