@@ -171,6 +171,11 @@ func TestHTTPAndTLSOverSegments(t *testing.T) {
 			t.Errorf("segments of %d: got %q", n, got)
 			continue
 		}
+		for _, h := range r.trace.Hosts {
+			if h.Address == "10.0.0.2" && (fmt.Sprint(h.Names, h.NamesBy) != "[voice-js.example] [sni]") {
+				t.Errorf("host is named %q by %q, want the server name", h.Names, h.NamesBy)
+			}
+		}
 		if e := r.events[0]; e.first != 4 || e.frame != int64(2+2*len(hello)) {
 			t.Errorf("segments of %d: hello in frames %d to %d, want 4 to %d", n, e.first, e.frame, 2+2*len(hello))
 		}
@@ -179,10 +184,10 @@ func TestHTTPAndTLSOverSegments(t *testing.T) {
 		h := clientHello()
 		two := h[:4] + "\x14" + h[5:25] + "\x16\x03\x01\x00" + string(rune(len(h)-25)) + h[25:]
 		c := dial("10.0.0.1:40000", "10.0.0.2:443", 0)
-		c.send(0, two[:25], two[25:])
+		c.send(0, two[:25], two[25:40], two[40:])
 		r := readOne(t, c.packets...)
-		if len(r.events) != 1 || r.events[0].text != "ClientHello voice-js.example" || r.events[0].first != 4 || r.events[0].frame != 6 {
-			t.Errorf("got %+v, want one hello in frames 4 to 6", r.events)
+		if len(r.events) != 1 || r.events[0].text != "ClientHello voice-js.example" || r.events[0].first != 4 || r.events[0].frame != 8 {
+			t.Errorf("got %+v, want one hello in frames 4 to 8", r.events)
 		}
 	})
 	t.Run("TLS inside CONNECT", func(t *testing.T) {

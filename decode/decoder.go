@@ -51,7 +51,7 @@ type Decoder struct {
 	flows     flowTable
 	copies    copies
 	budget    tcp.Budget
-	tlsBudget tls.Budget
+	tlsShared tls.Shared
 	sink      tcpSink
 	refused   [256]tally // frames by link.Verdict
 	rtpIn     int64
@@ -126,7 +126,7 @@ func (h *hashReader) Read(p []byte) (int, error) {
 // Open identifies the files. A file that cannot be read at all gets a problem
 // in its row of table inputs; the error is for what leaves nothing to do.
 func Open(files []*container.File, opt Options) (*Decoder, error) {
-	d := &Decoder{opt: opt, link: link.NewDecoder(), budget: tcp.Budget{Max: 256 << 20}, tlsBudget: tls.Budget{Max: 64 << 20}}
+	d := &Decoder{opt: opt, link: link.NewDecoder(), budget: tcp.Budget{Max: 256 << 20}, tlsShared: tls.Shared{Max: 64 << 20}}
 	d.sink.d = d
 	for _, f := range files {
 		s := &source{file: f}

@@ -180,7 +180,7 @@ func (d *Decoder) take(f *Flow, pair *streams, dir int, data []byte, m mark) {
 	case AppTLS:
 		c := f.conn
 		if c.tls == nil {
-			c.tls = tls.NewConn(d.secrets, &d.tlsBudget)
+			c.tls = tls.NewConn(d.secrets, &d.tlsShared)
 			c.plain.decrypted = true
 		}
 		c.tls.Feed(dir, data)

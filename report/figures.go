@@ -509,10 +509,17 @@ func rateFinding(kind string, rows []rates.Rate) string {
 		verdicts[r.X.V][r.Verdict] = true
 	}
 	for _, x := range order {
+		// A run that decides nothing contradicts none.
+		if len(verdicts[x]) > 1 {
+			delete(verdicts[x], "undetermined")
+			delete(verdicts[x], "")
+		}
 		v := "disagree"
 		if len(verdicts[x]) == 1 {
 			for v = range verdicts[x] {
 			}
+		} else if len(verdicts[x]) == 0 {
+			v = "undetermined"
 		}
 		by[v] = append(by[v], count(x))
 	}

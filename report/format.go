@@ -17,6 +17,7 @@ const (
 	thin  = "\u2009" // thousands
 	nbsp  = "\u00a0" // between a number and its unit
 	minus = "\u2212"
+	dash  = "\u2013" // between the ends of an interval in a table; none is negative
 )
 
 // show makes text from a capture visible and harmless to read: control and

@@ -785,7 +785,7 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	if k.kind == "messages" && k.expect > 0 && k.promise > 0 {
 		seg := k.promise / k.expect
 		if n := int64(seg + 0.5); math.Abs(seg-float64(n)) < 0.01 {
-			row.Between = "(" + plural(n, "segment", "segments") + " each) left at"
+			row.Between = "(" + plural(n, "segment", "segments") + ") left at"
 		}
 	}
 	if n > 1 {
@@ -1126,7 +1126,7 @@ func (b *builder) captured(p *Page) {
 		p.Captured += "no call; " + mediaText(streams) + "."
 		return
 	}
-	p.Captured += plural(int64(len(calls)), "call", "calls") + ", " + outcomeText(calls)
+	p.Captured += plural(int64(len(calls)), "call", "calls") + " (" + outcomeText(calls) + ")"
 	if len(streams) > 0 {
 		p.Captured += "; " + mediaText(streams)
 	}
@@ -1354,9 +1354,20 @@ func (b *builder) runs(kind string) *Table {
 	if has.queue {
 		t.Cols = append(t.Cols, Col{"Queued", unit, true})
 	}
-	t.Cols = append(t.Cols, Col{"Expected", unit, true}, Col{"Observed", unit, true}, Col{"In this run", unit, true})
+	// What is the same in every run stands in the title.
+	one := !slices.ContainsFunc(rs, func(r rates.Rate) bool { return r.ExpectedPerS != rs[0].ExpectedPerS })
+	if e := known(rs[0].ExpectedPerS); one && e != nil {
+		t.Title += ": " + short(*e, 3) + "/s expected"
+	} else {
+		t.Cols = append(t.Cols, Col{"Expected", unit, true})
+	}
+	t.Cols = append(t.Cols, Col{"Observed", unit, true}, Col{"In this run", unit, true})
+	sus := Col{"Sustained", "95" + nbsp + "%, /s", true}
+	if kind == "messages" {
+		sus.Unit = "95" + nbsp + "%, segm./s"
+	}
 	if has.sus {
-		t.Cols = append(t.Cols, Col{"Sustained", "95" + nbsp + "%, segments/s", true})
+		t.Cols = append(t.Cols, sus)
 	}
 	if has.wait {
 		t.Cols = append(t.Cols, Col{"Wait", "median, s", true})
@@ -1378,22 +1389,25 @@ func (b *builder) runs(kind string) *Table {
 			name += ", " + show(r.Queue, 24)
 		}
 		v := verdictWord(r.Verdict)
-		cells := []Cell{{Text: name, Class: unbroken(name)}, {Text: v, Class: verdictClass(v)}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
+		cells := []Cell{{Text: name, Class: cmp.Or(unbroken(name), "name")}, {Text: v, Class: verdictClass(v)}, {Text: optCount(r.X)}, {Text: count(r.Items)}}
 		if has.queue {
 			cells = append(cells, Cell{Text: optFixed(r.QueuePerS, int(qd))})
 		}
 		iv := ""
 		if r.ObservedLowPerS.Known {
-			iv = fixed(r.ObservedLowPerS.V, d) + " to " + optFixed(r.ObservedHighPerS, d)
+			iv = fixed(r.ObservedLowPerS.V, d) + dash + optFixed(r.ObservedHighPerS, d)
 			if !r.ObservedHighPerS.Known {
 				iv = fixed(r.ObservedLowPerS.V, d) + " or more"
 			}
 		}
-		cells = append(cells, Cell{Text: optFixed(r.ExpectedPerS, int(ed))}, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
+		if !one || known(r.ExpectedPerS) == nil {
+			cells = append(cells, Cell{Text: optFixed(r.ExpectedPerS, int(ed))})
+		}
+		cells = append(cells, Cell{Text: optFixed(r.ObservedPerS, d)}, Cell{Text: iv})
 		if has.sus {
 			s := ""
 			if r.SustainedLowPerS.Known && r.SustainedHighPerS.Known {
-				s = fixed(r.SustainedLowPerS.V, 3) + " to " + fixed(r.SustainedHighPerS.V, 3)
+				s = fixed(r.SustainedLowPerS.V, 3) + dash + fixed(r.SustainedHighPerS.V, 3)
 			}
 			cells = append(cells, Cell{Text: s})
 		}
@@ -1440,7 +1454,7 @@ func tableDecimals(r rates.Rate) int {
 
 // unbroken keeps a short name on one line.
 func unbroken(s string) string {
-	if utf8.RuneCountInString(s) <= 30 {
+	if utf8.RuneCountInString(s) <= 24 {
 		return "nw"
 	}
 	return ""

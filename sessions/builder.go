@@ -40,6 +40,7 @@ type Builder struct {
 	sdp      sdp.Session
 	signals  []Signal
 	detail   []byte
+	details  int64 // bytes of details kept
 	interned map[string]string
 	seen     map[uint64]struct{}
 	open     map[uint64]int32 // transactions without a final response
@@ -50,7 +51,7 @@ type Builder struct {
 	reports     map[reportKey]senderReport
 	bySSRC      map[uint32]*ssrcReports
 
-	openHTTP    map[httpKey][]int32 // requests without a response, by signal
+	openHTTP    map[httpKey][]openRequest // requests without a response
 	httpSignals int
 
 	resources resources
@@ -83,7 +84,7 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		rtcpSenders: map[uint32]bool{},
 		reports:     map[reportKey]senderReport{},
 		bySSRC:      map[uint32]*ssrcReports{},
-		openHTTP:    map[httpKey][]int32{},
+		openHTTP:    map[httpKey][]openRequest{},
 		names:       map[netip.Addr][]hostName{},
 		caps:        map[string]int64{},
 		problems:    map[string]*problemCount{},
@@ -142,7 +143,23 @@ func (b *Builder) addr(a netip.Addr) string {
 	return b.intern(b.detail)
 }
 
-const maxInterned = 1 << 16
+const (
+	maxInterned = 1 << 16
+	maxDetails  = 512 << 20 // bytes of details that are kept of all signals
+)
+
+// keepDetail makes the detail of a signal, under a budget: a long capture may
+// hold more of them than memory does.
+func (b *Builder) keepDetail(t []byte) string {
+	if s, ok := b.interned[string(t)]; ok {
+		return s
+	}
+	if b.details += int64(len(t)); b.details > maxDetails {
+		b.capped("signal details")
+		return ""
+	}
+	return b.intern(t)
+}
 
 // intern makes one string of equal texts: retransmissions and templates repeat.
 func (b *Builder) intern(t []byte) string {

@@ -19,6 +19,17 @@ type resources struct {
 	mpos     []decode.Pos
 	cpos     []decode.Pos
 	queued   []queuedItem
+	posted   map[string]posted // by SID, from REST requests on the wire
+}
+
+// posted bounds the moment at which the provider accepted an item.
+type posted struct{ asked, answered Time }
+
+// post notes the request that made an item; of a repeated answer the first.
+func (r *resources) post(sid string, asked, answered Time) {
+	if _, ok := r.posted[sid]; !ok && len(r.posted) < maxReports && sid != "" {
+		r.posted[sid] = posted{asked, answered}
+	}
 }
 
 type queuedItem struct {
@@ -29,7 +40,7 @@ type queuedItem struct {
 }
 
 func newResources() resources {
-	return resources{messages: map[string]int32{}, calls: map[string]int32{}}
+	return resources{messages: map[string]int32{}, calls: map[string]int32{}, posted: map[string]posted{}}
 }
 
 const olderCopy = "older copy of the same SID"
@@ -247,14 +258,12 @@ func callOfResource(r *CallResource) Call {
 const halfSecond = 500_000_000 // ns: a time cut to whole seconds is s + 0.5 within 0.5 s
 
 // makeArrivals makes one row per call that was queued or arrived, in queue
-// order. Times: the queue log before the resource; the capture before the
-// resource.
+// order. Times: the request on the wire before the queue log, that before the
+// resource; the capture before the resource.
 func makeArrivals(t *Trace, b *Builder) {
 	type item struct {
 		Arrival
-		created  bool
-		fromWire bool
-		order    int64 // place among resources of the same second
+		order int64 // place among resources of the same second
 	}
 	var items []item
 	bySID := map[string]int{}
@@ -298,7 +307,7 @@ func makeArrivals(t *Trace, b *Builder) {
 		}
 		it := &items[k]
 		it.ArrivedAt, it.ArrivedBy, it.ArrivedErrorMS = c.ArrivedAt, c.ArrivedBy, c.ArrivedErrorMS
-		it.File, it.Frame, it.fromWire = c.File, c.FirstFrame, true
+		it.File, it.Frame = c.File, c.FirstFrame
 		if pos, ok := b.arrivedPos[c.CallID]; ok {
 			it.File, it.Frame = b.files[pos.File], decode.Some(pos.Frame)
 		}
@@ -349,6 +358,13 @@ func makeArrivals(t *Trace, b *Builder) {
 		items[k].QueuedAt, items[k].QueuedBy, items[k].QueuedErrorMS = q.at, "queue-log", decode.Some(1.0)
 		if items[k].To == "" {
 			items[k].To = q.to
+		}
+	}
+	for sid, p := range b.resources.posted {
+		if k, ok := bySID[sid]; ok { // accepted between request and answer
+			half := (p.answered - p.asked) / 2
+			items[k].QueuedAt, items[k].QueuedBy = p.asked+half, "http-post"
+			items[k].QueuedErrorMS = decode.Some(float64(half) / 1e6)
 		}
 	}
 	when := func(a *item) Time {

@@ -118,7 +118,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 		}
 	}
 	b.detail = sip.Elide(b.detail[:0], m, maxDetail)
-	sig.Detail = b.intern(b.detail)
+	sig.Detail = b.keepDetail(b.detail)
 	b.signals = append(b.signals, sig)
 	c.signals = append(c.signals, idx)
 	if again {

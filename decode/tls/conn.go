@@ -1,6 +1,8 @@
 package tls
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/twtrace/twtrace/internal/wire"
@@ -15,9 +17,34 @@ import (
 //	"RSA Session-ID"   with a session id of 32 bytes: master secrets
 type Lookup func(label string, random *[32]byte) [][]byte
 
-// Budget bounds what all connections that share it hold back together. A
-// Budget serves one goroutine.
-type Budget struct{ Max, Used int64 }
+// Shared is what connections have in common: a bound on what they hold back
+// together, and the master secrets of sessions before TLS 1.3, by which a
+// resumed connection is opened where a key log has only the first one's. It
+// serves one goroutine.
+type Shared struct {
+	Max, Used int64 // bytes
+
+	sessions map[[sha256.Size]byte][]byte // by the hash of a session id or ticket
+}
+
+const maxSessions = 1 << 16
+
+func (s *Shared) remember(id, master []byte) {
+	if s == nil || len(id) == 0 || len(s.sessions) == maxSessions {
+		return
+	}
+	if s.sessions == nil {
+		s.sessions = map[[sha256.Size]byte][]byte{}
+	}
+	s.sessions[sha256.Sum256(id)] = master
+}
+
+func (s *Shared) session(id []byte) []byte {
+	if s == nil || len(id) == 0 {
+		return nil
+	}
+	return s.sessions[sha256.Sum256(id)]
+}
 
 // Encryption says what became of a connection's encrypted records.
 type Encryption uint8
@@ -121,6 +148,8 @@ type pair struct {
 	sh      *ServerHello
 	cke     [32]byte // the key of "RSA" in a Lookup
 	haveCKE bool
+	ticket  []byte // that the server gave, before TLS 1.3
+	master  []byte // that opened a record
 
 	derived bool
 	keys    [2][]*keys // before TLS 1.3: of the client's direction, of the server's
@@ -148,6 +177,8 @@ type half struct {
 	missed   uint64 // records seen since
 	lost     bool   // others may be missing since
 	lostSize int64  // bytes in gaps since
+	gapCount int64  // gaps since
+	skipBase int64  // Skipped at that time
 	unsure   bool   // how many are lost is not known
 	epochs   [4]epoch
 
@@ -174,7 +205,7 @@ type half struct {
 // at most, until the hellos of both are seen.
 type Conn struct {
 	lookup Lookup
-	budget *Budget
+	shared *Shared
 	half   [2]half
 	client int // direction, -1 when not known
 	pairs  []pair
@@ -190,10 +221,10 @@ type Conn struct {
 	status  Status
 }
 
-// NewConn returns a Conn. budget may be nil: then only the bounds of one
+// NewConn returns a Conn. shared may be nil: then only the bounds of one
 // connection hold.
-func NewConn(lookup Lookup, budget *Budget) *Conn {
-	return &Conn{lookup: lookup, budget: budget, client: -1, trials: trialStart}
+func NewConn(lookup Lookup, shared *Shared) *Conn {
+	return &Conn{lookup: lookup, shared: shared, client: -1, trials: trialStart}
 }
 
 // Feed appends the next bytes of a direction, which are copied.
@@ -203,7 +234,7 @@ func (c *Conn) Feed(dir int, b []byte) {
 	c.turn = dir
 	c.trials = min(c.trials+trialRate*int64(len(b)), 1<<40)
 	c.charge(h)
-	if h.waiting && (len(h.buf)-h.pos > maxHeld || c.budget != nil && c.budget.Used > c.budget.Max) {
+	if h.waiting && (len(h.buf)-h.pos > maxHeld || c.shared != nil && c.shared.Used > c.shared.Max) {
 		h.released = true
 	}
 }
@@ -219,14 +250,14 @@ func (c *Conn) Lost(dir int, n int64) {
 // Finish tells that a direction has ended.
 func (c *Conn) Finish(dir int) { c.half[dir].Finish() }
 
-// charge tells the budget what a direction holds.
+// charge tells Shared what a direction holds.
 func (c *Conn) charge(h *half) {
 	held := int64(len(h.buf) - h.pos)
 	if held == 0 && cap(h.buf) > 2*maxRecord {
 		h.buf, h.pos = nil, 0 // it was held once; do not keep it
 	}
-	if c.budget != nil {
-		c.budget.Used += held - h.charged
+	if c.shared != nil {
+		c.shared.Used += held - h.charged
 		h.charged = held
 	}
 }
@@ -319,6 +350,7 @@ func (c *Conn) gap(h *half, n int64) {
 	h.hs = h.hs[:0]
 	h.lost, h.prevLen = true, 0
 	h.lostSize += n
+	h.gapCount++
 	if n == 0 {
 		h.unsure = true
 	}
@@ -508,18 +540,41 @@ func (c *Conn) proved(h *half, level int, k *keys, seq uint64) {
 		c.status.LostRecords += int64(seq - h.base - h.missed)
 	}
 	h.level, h.proven, h.ever = level, true, true
+	if !isTLS13(k.version) && k.suite.prot != protNone && level <= len(c.pairs) {
+		if p := &c.pairs[level-1]; p.master == nil {
+			p.master = k.secret
+			c.remember(p)
+		}
+	}
 	if e := &h.epochs[level%len(h.epochs)]; e.level != level || len(e.keys) != 1 {
 		*e = epoch{level: level, keys: []*keys{k}, ok: true}
 	}
 	h.base, h.missed = seq+1, 0
-	h.lost, h.unsure, h.lostSize = false, false, 0
+	h.found()
+}
+
+// remember keeps the session of a handshake for those that resume it.
+func (c *Conn) remember(p *pair) {
+	if p.master == nil {
+		return
+	}
+	c.shared.remember(p.ticket, p.master)
+	if p.sh != nil {
+		c.shared.remember(p.sh.SessionID, p.master)
+	}
+}
+
+// found forgets what may be missing.
+func (h *half) found() {
+	h.lost, h.unsure, h.lostSize, h.gapCount = false, false, 0, 0
+	h.skipBase = h.Skipped
 }
 
 // enter goes to a level of which no record was seen yet.
 func (h *half) enter(level int) {
 	h.level, h.proven = level, false
 	h.base, h.missed = 0, 0
-	h.lost, h.unsure, h.lostSize = false, false, 0
+	h.found()
 }
 
 // open tries the keys that may fit a record.
@@ -605,14 +660,15 @@ func (c *Conn) open(d int, r Record) (typ uint8, plain []byte, level int, k *key
 	return 0, nil, 0, nil, 0, why
 }
 
-// window is where to search a sequence number after a gap: the lost bytes are
-// so many records at least, and at most.
+// window is where to search a sequence number after gaps: the lost bytes are so
+// many records at least, and at most; each gap may also have cut two others.
 func (h *half) window(first uint64) (from, count uint64) {
 	if h.unsure {
 		return first, searchUnknown
 	}
+	lost := h.lostSize + h.Skipped - h.skipBase
 	least := max(0, h.lostSize/(recordHead+maxRecord)-2)
-	most := h.lostSize/minProtected + 2 + int64(min(h.missed, searchMost))
+	most := lost/minProtected + 2*h.gapCount + 1 + int64(min(h.missed, searchMost))
 	return first + uint64(least), uint64(min(most-least, searchMost))
 }
 
@@ -741,12 +797,27 @@ func (c *Conn) masters(p *pair, s *suite) (masters [][]byte) {
 		}
 	}
 	if len(p.sh.SessionID) == 32 {
-		masters = append(masters, c.lookup("RSA Session-ID", (*[32]byte)(p.sh.SessionID))...)
+		for _, m := range c.lookup("RSA Session-ID", (*[32]byte)(p.sh.SessionID)) {
+			if len(m) == 48 {
+				masters = append(masters, m)
+			}
+		}
+	}
+	if m := c.shared.session(p.ch.Ticket); m != nil {
+		masters = append(masters, m)
+	}
+	if bytes.Equal(p.ch.SessionID, p.sh.SessionID) {
+		if m := c.shared.session(p.sh.SessionID); m != nil {
+			masters = append(masters, m)
+		}
 	}
 	if !p.haveCKE {
 		return masters
 	}
 	for _, pre := range c.lookup("RSA", &p.cke) {
+		if len(pre) != 48 {
+			continue // RFC 5246, 7.4.7.1
+		}
 		if p.sh.MasterSecret {
 			// RFC 7627, 4: it would need the whole handshake.
 			p.why = whyPreMaster
@@ -835,6 +906,12 @@ func (c *Conn) handshake(d int, e *Event, body []byte) {
 		}
 		c.changed = true
 	}
+	if e.HandshakeType == hsNewSessionTicket && d != c.client && len(c.pairs) > 0 && !c.is13() && len(body) >= 6 {
+		// RFC 5077, 3.3: a lifetime, a length, and the ticket.
+		p := &c.pairs[len(c.pairs)-1]
+		p.ticket = bytes.Clone(body[6:])
+		c.remember(p)
+	}
 	if !e.Decrypted || !c.is13() {
 		return
 	}
@@ -866,14 +943,17 @@ func (c *Conn) clientHello(d int, hello *ClientHello) {
 	ch := &own
 	if c.client < 0 {
 		c.client = d
-		c.status.SNI = ch.SNI
 	}
 	if d != c.client {
 		return
 	}
+	if c.hellos[0] == 0 {
+		c.status.SNI = ch.SNI
+	}
 	h := &c.half[d]
 	if h.level == levelClear {
-		h.lost, h.unsure, h.lostSize, h.noHello = false, false, 0, false
+		h.found()
+		h.noHello = false
 	}
 	c.changed = true
 	n := c.hellos[0]
@@ -904,7 +984,8 @@ func (c *Conn) serverHello(d int, hello *ServerHello) {
 	}
 	h := &c.half[d]
 	if h.level == levelClear {
-		h.lost, h.unsure, h.lostSize, h.noHello = false, false, 0, false
+		h.found()
+		h.noHello = false
 	}
 	c.changed = true
 	n := c.hellos[1]
@@ -932,7 +1013,7 @@ func (c *Conn) Status() Status {
 	s := c.status
 	if len(c.pairs) > 0 {
 		if p := &c.pairs[0]; p.sh != nil && p.ch != nil {
-			s.Resumed = s.Resumed || p.sh.PSK || !isTLS13(p.sh.Version) && len(p.sh.SessionID) > 0 && string(p.sh.SessionID) == string(p.ch.SessionID)
+			s.Resumed = s.Resumed || p.sh.PSK || !isTLS13(p.sh.Version) && len(p.sh.SessionID) > 0 && bytes.Equal(p.sh.SessionID, p.ch.SessionID)
 		}
 	}
 	most := whyOpened

@@ -19,6 +19,7 @@ const (
 	extALPN              = 16
 	extEncryptThenMAC    = 22 // RFC 7366
 	extMasterSecret      = 23 // RFC 7627
+	extSessionTicket     = 35 // RFC 5077
 	extPreSharedKey      = 41
 	extEarlyData         = 42
 	extSupportedVersions = 43
@@ -30,6 +31,7 @@ const (
 const (
 	hsClientHello         = 1
 	hsServerHello         = 2
+	hsNewSessionTicket    = 4
 	hsEndOfEarlyData      = 5
 	hsEncryptedExtensions = 8
 	hsCertificate         = 11
@@ -53,6 +55,7 @@ type ClientHello struct {
 	ECH               bool     // encrypted ClientHello offered, or a GREASE one: then SNI is the public name
 	PSK               bool     // a session is resumed, or a key known before
 	EarlyData         bool
+	Ticket            []byte // session ticket before TLS 1.3, RFC 5077
 }
 
 // MaxVersion is the highest version that the client offers.
@@ -275,6 +278,8 @@ func ParseClientHello(body []byte) (*ClientHello, error) {
 					h.KeyShares = append(h.KeyShares, group)
 				}
 			}
+		case extSessionTicket:
+			h.Ticket = slices.Clone(x.Rest())
 		case extPreSharedKey:
 			h.PSK = true
 		case extEarlyData:

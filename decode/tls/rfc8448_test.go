@@ -47,7 +47,7 @@ var traces = []trace{
 		},
 		client: "ClientHello +Finished +" + count50 + " +close_notify",
 		server: "ServerHello +EncryptedExtensions +Certificate(rsa) +CertificateVerify +Finished +NewSessionTicket +" + count50 + " +close_notify",
-		check:  func(s Status) bool { return !s.Resumed && !s.EarlyData && s.Records == 8 },
+		check:  func(s Status) bool { return !s.Resumed && !s.EarlyData && s.Records == 7 },
 	},
 	{
 		name:   "resumed 0-RTT (4)",

@@ -135,7 +135,7 @@ func isTLS13(v uint16) bool { return v == version13 || v >= 0x7f1a && v <= 0x7f1
 type keys struct {
 	suite   *suite
 	version uint16
-	secret  []byte // traffic secret of TLS 1.3
+	secret  []byte // traffic secret of TLS 1.3, master secret before
 	aead    cipher.AEAD
 	iv      [16]byte // as much of it as the suite has
 	cbc     cbcMode
@@ -271,7 +271,7 @@ func newKeys12(version uint16, s *suite, master, clientRandom, serverRandom []by
 		}
 	}
 	for i := range pair {
-		k := &keys{suite: s, version: version, etm: etm}
+		k := &keys{suite: s, version: version, secret: master, etm: etm}
 		copy(k.iv[:], ivs[i])
 		switch s.prot {
 		case protNone:

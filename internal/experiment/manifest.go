@@ -54,8 +54,12 @@ func ReadManifest(r io.Reader) (*Manifest, error) {
 	if len(text) > maxManifest {
 		return nil, fmt.Errorf("manifest: want at most %d bytes", maxManifest)
 	}
-	if n := bytes.Count(text, []byte("[")) + bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("&")); n > maxNesting {
-		return nil, fmt.Errorf("manifest: want at most %d of the signs [ { &, found %d", maxNesting, n)
+	nesting := 0
+	for _, sign := range []string{"[", "{", "&", "- "} {
+		nesting += bytes.Count(text, []byte(sign))
+	}
+	if nesting > maxNesting {
+		return nil, fmt.Errorf("manifest: want at most %d of the signs [ { & -, found %d", maxNesting, nesting)
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
