@@ -357,7 +357,7 @@ func (d *Decoder) report(active []*source) {
 
 // peek learns the time of a capture's first frame.
 func (s *source) peek() {
-	if s.file.Name == "-" {
+	if s.file.Once() {
 		return // standard input can be read once only
 	}
 	f, err := s.file.Open()

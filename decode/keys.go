@@ -20,7 +20,7 @@ func (d *Decoder) readKeys(ctx context.Context) {
 		case container.Keylog:
 			d.readKeylog(s)
 		case container.Pcapng:
-			if s.file.Name != "-" {
+			if !s.file.Once() {
 				d.scanSecrets(s)
 			}
 		}

@@ -66,7 +66,7 @@ func Vantages(files []*container.File) [][]*container.File {
 // sample is the identities of a capture's first packets; nil when it is read
 // only once.
 func sample(f *container.File) map[uint64]struct{} {
-	if f.Name == "-" {
+	if f.Once() {
 		return nil
 	}
 	r, err := f.Open()

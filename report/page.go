@@ -862,6 +862,7 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	row.Clause = capital(strings.Join(clauses, "; "))
 
 	any := false
+	methods := []string{}
 	for i, r := range rs {
 		if i == maxReasons {
 			row.Why = append(row.Why, Reason{Text: "The reasons of " + count(int64(len(rs)-i)) + " more stand in table rates."})
@@ -880,8 +881,8 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 			parts = append(parts, x)
 			any = true
 		}
-		if m := methodText(r.Method); m != "" && known(r.SustainedPerS) != nil {
-			parts = append(parts, "The sustained rate was made "+m+".")
+		if m := methodText(r.Method); m != "" && known(r.SustainedPerS) != nil && !slices.Contains(methods, m) && len(methods) < 4 {
+			methods = append(methods, m)
 		}
 		w.Text = strings.Join(parts, " ")
 		any = any || w.Text != ""
@@ -889,6 +890,8 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	}
 	if !any {
 		row.Why = []Reason{}
+	} else if len(methods) > 0 {
+		row.Why = append(row.Why, Reason{Text: "Sustained rates are made " + listText(methods) + "."})
 	}
 	return row
 }
@@ -1169,18 +1172,22 @@ func (b *builder) outcomeTable() *Table {
 		by[o].expected += max(0, x.Expected)
 	}
 	t := &Table{ID: "outcomes", Label: "Outcomes of the calls", Rows: []Row{}, Cols: []Col{{Name: "Outcome"}, {Name: "Calls", Num: true}, {Name: "Post-dial delay"}, {Name: "Rang"}, {Name: "Lasted"}, {Name: "Media streams", Num: true}, {"Lost", "packets", true}}}
-	many := false
+	many, told := false, false
 	for _, o := range outcomes {
 		s := by[o.name]
 		if s == nil {
 			continue
 		}
 		many = many || max(len(s.pdd), len(s.ring), len(s.took)) >= fewest
+		told = told || len(s.ring)+len(s.took) > 0
 		streams, lost := "", ""
 		if s.streams > 0 {
 			streams, lost = count(s.streams), count(s.lost)+" of "+count(s.expected)
 		}
 		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: capital(o.word), Class: "nw"}, {Text: count(s.calls)}, {Text: s.pdd.text()}, {Text: s.ring.text()}, {Text: s.took.text()}, {Text: streams}, {Text: lost}}})
+	}
+	if len(t.Rows) == 1 && !told {
+		return nil // the lead has said it all
 	}
 	if many {
 		t.More = "From " + strconv.Itoa(fewest) + " calls on, a time is the median, with the shortest and the longest."

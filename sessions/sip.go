@@ -39,7 +39,7 @@ type sipCall struct {
 
 	id      string // call_id of its row, made by Finalize
 	leg     uint32
-	streams int64
+	taken   [2]bool // sides that a stream was bound to already
 	row     int
 	signals []int32 // of the builder's signals
 }

@@ -377,9 +377,10 @@ func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
 		}
 	}
 	if len(list) >= maxSources {
-		// give up the oldest source that never became a stream
-		for i, s := range list {
-			if s.packets < probation && len(s.dst.bindings) == 0 {
+		// give up the oldest source that never became a stream; those before the
+		// latest maxSources have become one
+		for i := len(list) - maxSources; i < len(list); i++ {
+			if s := list[i]; s.packets < probation && len(s.dst.bindings) == 0 {
 				b.ledger.Out(decode.LayerRTP, notAStream, s.packets+s.duplicates, s.bytes)
 				list = slices.Delete(list, i, i+1)
 				set.all[ev.Dir] = list
@@ -507,23 +508,22 @@ func (b *Builder) boundByRTCP(s *stream) bool {
 // the call without a stream in that direction whose media began closest to the
 // stream wins.
 func (b *Builder) bindStreams(list []*stream) {
-	taken := map[*sipCall][2]bool{}
 	var late []*stream
 	for _, s := range list {
-		if c := b.bestCall(s, taken, false); c != nil {
+		if c := b.bestCall(s, false); c != nil {
 			s.call = c
 		} else {
 			late = append(late, s)
 		}
 	}
 	for _, s := range late {
-		s.call = b.bestCall(s, taken, true)
+		s.call = b.bestCall(s, true)
 	}
 }
 
 const mediaSlack = 2e9 // ns by which media may precede the offer or outlast the BYE
 
-func (b *Builder) bestCall(s *stream, taken map[*sipCall][2]bool, again bool) *sipCall {
+func (b *Builder) bestCall(s *stream, again bool) *sipCall {
 	ends := [2]*mediaEnd{s.dst, b.ends[s.flow.End(s.dir)]}
 	for k, end := range ends {
 		if end == nil {
@@ -545,7 +545,7 @@ func (b *Builder) bestCall(s *stream, taken map[*sipCall][2]bool, again bool) *s
 				continue
 			}
 			side := bd.caller != (k == 1) // side that receives this stream
-			if t := taken[c]; !again && t[index(side)] {
+			if !again && c.taken[index(side)] {
 				continue
 			}
 			from := bd.at
@@ -561,9 +561,7 @@ func (b *Builder) bestCall(s *stream, taken map[*sipCall][2]bool, again bool) *s
 			}
 		}
 		if best != nil {
-			t := taken[best]
-			t[index(bestSide)] = true
-			taken[best] = t
+			best.taken[index(bestSide)] = true
 			return best
 		}
 	}

@@ -1,6 +1,7 @@
 package sessions_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -296,7 +297,7 @@ func TestSecondsOfADisorderedClock(t *testing.T) {
 		if len(trace.StreamIntervals) != len(seconds) {
 			t.Errorf("%s: %d seconds, want %d", name, len(trace.StreamIntervals), len(seconds))
 		}
-		if !slices.IsSortedFunc(trace.StreamIntervals, func(a, b sessions.StreamInterval) int { return int(a.At - b.At) }) {
+		if !slices.IsSortedFunc(trace.StreamIntervals, func(a, b sessions.StreamInterval) int { return cmp.Compare(a.At, b.At) }) {
 			t.Errorf("%s: seconds out of order", name)
 		}
 	}

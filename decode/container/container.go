@@ -203,6 +203,9 @@ type File struct {
 	known *Content  // found during the walk
 }
 
+// Once tells that the file can be opened once only: standard input, or a pipe.
+func (f *File) Once() bool { return f.once != nil }
+
 // Open gives the bytes as stored. Every call starts from the beginning, except
 // that standard input and pipes can be opened once.
 func (f *File) Open() (io.ReadCloser, error) {

@@ -22,7 +22,7 @@ type Lookup func(label string, random *[32]byte) [][]byte
 // resumed connection is opened where a key log has only the first one's. It
 // serves one goroutine.
 type Shared struct {
-	Max, Used int64 // bytes
+	Max, Used int64 // bytes; Max 0 is no bound
 
 	sessions map[[sha256.Size]byte][]byte // by the hash of a session id or ticket
 }
@@ -234,7 +234,7 @@ func (c *Conn) Feed(dir int, b []byte) {
 	c.turn = dir
 	c.trials = min(c.trials+trialRate*int64(len(b)), 1<<40)
 	c.charge(h)
-	if h.waiting && (len(h.buf)-h.pos > maxHeld || c.shared != nil && c.shared.Used > c.shared.Max) {
+	if h.waiting && (len(h.buf)-h.pos > maxHeld || c.shared != nil && c.shared.Max > 0 && c.shared.Used > c.shared.Max) {
 		h.released = true
 	}
 }

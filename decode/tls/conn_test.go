@@ -227,7 +227,6 @@ func TestAgainstLibrary(t *testing.T) {
 							if r.keys.Len() > 0 {
 								t.Fatal("a resumed connection is logged")
 							}
-							shared.Max = 1 << 30
 							play(NewConn(lookupIn(first.keys), &shared), first.pieces, o, 1000)
 						}
 						c := NewConn(lookupIn(r.keys), &shared)
