@@ -21,6 +21,7 @@ import (
 	"github.com/twtrace/twtrace/decode/keylog"
 	"github.com/twtrace/twtrace/decode/link"
 	"github.com/twtrace/twtrace/decode/pcap"
+	"github.com/twtrace/twtrace/decode/pstream"
 	"github.com/twtrace/twtrace/decode/rtcp"
 	"github.com/twtrace/twtrace/decode/rtp"
 	"github.com/twtrace/twtrace/decode/sdp"
@@ -71,6 +72,7 @@ type Decoder struct {
 	tls      tls.Event
 	http2    http2.Message
 	ws       ws.Event
+	pstream  pstream.Message
 	keys     keylog.Log
 	sdp      sdp.Session
 	sdes     map[netip.AddrPort][]sdesKey

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twtrace/twtrace/decode/dns"
 	"github.com/twtrace/twtrace/decode/http"
+	"github.com/twtrace/twtrace/decode/pstream"
 	"github.com/twtrace/twtrace/decode/rtcp"
 	"github.com/twtrace/twtrace/decode/rtp"
 	"github.com/twtrace/twtrace/decode/sip"
@@ -76,6 +77,7 @@ type Event struct {
 	TLS      *tls.Event
 	HTTP     *http.Message
 	WS       *ws.Event
+	PStream  *pstream.Message
 	Resource *twilio.Resource
 	Queued   *twilio.Queued
 	Problem  *Problem

@@ -1,6 +1,43 @@
 package decode
 
-// signaling hands out Twilio's JSON signaling that a WebSocket carried.
+import (
+	"strings"
+
+	"github.com/twtrace/twtrace/decode/pstream"
+)
+
+// signaling hands out Twilio's JSON signaling that a WebSocket message carried,
+// each object as an event; false when it is something else. d.event is set up.
 func (d *Decoder) signaling(f *Flow, text []byte) bool {
-	return false
+	if pstream.IsHeartbeat(text) {
+		return false
+	}
+	base := d.event
+	found := false
+	pstream.Split(text, func(object []byte) bool {
+		if err := pstream.Decode(object, &d.pstream); err != nil || !isSignaling(f, &d.pstream) {
+			if found {
+				d.ledger.Count(LayerPStream, "malformed", int64(len(object)))
+			}
+			return found
+		}
+		found = true
+		f.Apps[AppPStream]++
+		d.ledger.Count(LayerPStream, ReasonUsed, int64(len(object)))
+		d.event = base
+		d.event.Kind, d.event.PStream, d.event.Text = EventPStream, &d.pstream, object
+		d.emit()
+		return !d.stopped
+	})
+	return found
+}
+
+// isSignaling tells Twilio's messages from those of others that name a type
+// too: PStream has its version, the older generations their hosts or known
+// types.
+func isSignaling(f *Flow, m *pstream.Message) bool {
+	if m.Generation == pstream.PStream {
+		return m.Version != ""
+	}
+	return m.Generation != pstream.GenerationBad && (m.Type != pstream.TypeUnknown || strings.HasSuffix(f.ServerName, ".twilio.com"))
 }

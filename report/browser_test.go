@@ -76,7 +76,9 @@ func TestBrowser(t *testing.T) {
 		{"hostile without policy", hostile(), false, 1200},
 		{"hostile on a phone", hostile(), true, 390},
 		{"sip", sipTrace(), true, 1200},
+		{"sip on a phone", sipTrace(), true, 390},
 		{"study", study(), true, 1000},
+		{"repeats on a phone", repeats(), true, 390},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -151,5 +153,34 @@ func TestBrowserWithoutScript(t *testing.T) {
 	m := regexp.MustCompile(`data-drawings="(\d+) of (\d+)"`).FindStringSubmatch(dom)
 	if m == nil || m[1] != m[2] || m[1] == "0" {
 		t.Errorf("drawings seen without script: %v", m)
+	}
+}
+
+// Paper has no clicks: the reasons stand open there, with script and without.
+func TestPrint(t *testing.T) {
+	exe := browser(t)
+	pdftotext, err := exec.LookPath("pdftotext")
+	if err != nil {
+		t.Skip("no pdftotext")
+	}
+	var b bytes.Buffer
+	if err := Write(&b, repeats(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, page := range map[string]string{"script": b.String(), "no script": regexp.MustCompile(`(?s)<script>.*?</script>`).ReplaceAllString(b.String(), "")} {
+		t.Run(name, func(t *testing.T) {
+			pdf := filepath.Join(t.TempDir(), "report.pdf")
+			look(t, exe, page, 1200, "--print-to-pdf="+pdf)
+			out, err := exec.Command(pdftotext, "-layout", pdf, "-").Output()
+			if err != nil {
+				t.Skipf("no PDF: %v", err)
+			}
+			text := strings.Join(strings.Fields(string(out)), " ")
+			for _, want := range []string{"calls-n200-r2 0.940/s [0.939, 0.945], below.", "Verdict", "Observed"} {
+				if !strings.Contains(text, want) {
+					t.Errorf("paper lacks %q", want)
+				}
+			}
+		})
 	}
 }

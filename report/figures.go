@@ -354,6 +354,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 	}
 	from := 0.0
 	for _, st := range steps {
+		hi = max(hi, st.y*(1+tol))
 		if st.y > 0 {
 			if n := len(expected.Points); n > 0 && expected.Points[n-1].Y == st.y {
 				expected.Points[n-1].X = st.to

@@ -356,7 +356,8 @@ func simulated(d *table.Dataset) map[string]bool {
 	return out
 }
 
-// settings are what experiments.options says of an analysis; absent is 0 and "".
+// settings are what experiments.options says of an analysis; what is absent or
+// the default is 0 or "".
 type settings struct {
 	Guarantee  float64 `json:"guarantee_per_s"`
 	Tolerance  float64 `json:"tolerance_pct"`
@@ -372,16 +373,17 @@ func readSettings(options string) settings {
 	if options == "" || json.Unmarshal([]byte(options), &s) != nil {
 		return settings{}
 	}
-	if !(s.Guarantee > 0 && s.Guarantee < 1e6) {
+	if !(s.Guarantee > 0 && s.Guarantee < 1e6) || s.Guarantee == defaultGuarantee {
 		s.Guarantee = 0
 	}
-	if !(s.Tolerance > 0 && s.Tolerance < 100) {
+	if !(s.Tolerance > 0 && s.Tolerance < 100) || s.Tolerance == defaultTolerance {
 		s.Tolerance = 0
 	}
 	return s
 }
 
-const defaultTolerance = 5.0 // per cent
+// What an analysis takes when nothing is said: per cent, and segments a second.
+const defaultTolerance, defaultGuarantee = 5.0, 1.0
 
 // tolerances are the different ones of the verdicts in per cent, the most
 // common first.
@@ -1021,6 +1023,9 @@ func (v values) text() string {
 	}
 	slices.Sort(v)
 	s := func(x float64) string { return span(nanos(x, 1)) }
+	if v[0] == v[len(v)-1] {
+		return s(v[0])
+	}
 	if len(v) >= fewest {
 		return s(quantile(v, 0.5)) + " (" + s(v[0]) + " to " + s(v[len(v)-1]) + ")"
 	}
@@ -1058,6 +1063,8 @@ func (b *builder) captureLead() string {
 	switch {
 	case len(pdd) >= fewest:
 		s += " The median post-dial delay was " + pdd.text() + "."
+	case len(pdd) > 1 && pdd.text() == span(nanos(pdd[0], 1)):
+		s += " The post-dial delay was " + pdd.text() + " each time."
 	case len(pdd) > 1:
 		s += " The post-dial delays were " + pdd.text() + "."
 	case len(pdd) == 1:
@@ -1214,10 +1221,7 @@ func (b *builder) damage(p *Page) {
 	}
 	many := len(d.Experiments) > 1
 	name := func(exp, file string) string {
-		if many && exp != "" {
-			return show(exp, 60) + "/" + show(file, 80)
-		}
-		return show(file, 80)
+		return fileName(many, exp, file)
 	}
 	whole := 0
 	for _, x := range d.Inputs {
@@ -1312,6 +1316,15 @@ func (b *builder) damage(p *Page) {
 	if p.Ledger != "" {
 		p.Ledger = "Ledger: " + p.Ledger
 	}
+}
+
+// fileName is a file's, with its experiment where there are several and the
+// name does not say it already.
+func fileName(many bool, exp, file string) string {
+	if many && exp != "" && !strings.HasPrefix(file, exp+"/") {
+		return show(exp, 60) + "/" + show(file, 80)
+	}
+	return show(file, 120)
 }
 
 // runs is the table of all rows of rates of one kind.
@@ -1555,8 +1568,12 @@ func (b *builder) streams(p *Page) *Table {
 	var mos, sdk, rtt, enc bool
 	var lost, expected int64
 	keyless := 0
+	var mean, most, trip decimals
 	for i := range ss {
 		s := &ss[i]
+		mean.see(s.JitterMeanMS, 2, 3)
+		most.see(s.JitterMaxMS, 2, 3)
+		trip.see(s.RTCPRTTms, 3, 2)
 		mos, sdk, rtt, enc = mos || s.MOS.Known, sdk || s.MOSSDK.Known, rtt || s.RTCPRTTms.Known, enc || s.Encrypted
 		lost += s.Lost
 		expected += s.Expected
@@ -1601,15 +1618,15 @@ func (b *builder) streams(p *Page) *Table {
 				codec += " without key"
 			}
 		}
-		cell := func(v sessions.Float, d int, bad float64) Cell {
-			c := Cell{Text: optSig(v, d)}
+		cell := func(v sessions.Float, d decimals, bad float64) Cell {
+			c := Cell{Text: optFixed(v, int(d))}
 			if v.Known && v.V > bad {
 				c.Class = "bad"
 			}
 			return c
 		}
 		row := []Cell{{Text: endpoint(s.Src, sessions.Uint{V: s.SrcPort, Known: true}) + " → " + endpoint(s.Dst, sessions.Uint{V: s.DstPort, Known: true}), Class: "mono"},
-			{Text: codec}, {Text: b.clock.at(s.FirstAt, "15:04:05.000"), Class: "nw"}, {Text: fixed(float64(s.LastAt-s.FirstAt)/1e9, 1)}, {Text: count(s.Packets)}, {Text: count(s.Lost)}, cell(s.LostPct, 2, 1), cell(s.JitterMeanMS, 3, 30), {Text: optSig(s.JitterMaxMS, 3)}, {Text: optFixed(s.DeltaMaxMS, 0)}}
+			{Text: codec}, {Text: b.clock.at(s.FirstAt, "15:04:05.000"), Class: "nw"}, {Text: fixed(float64(s.LastAt-s.FirstAt)/1e9, 1)}, {Text: count(s.Packets)}, {Text: count(s.Lost)}, cell(s.LostPct, 2, 1), cell(s.JitterMeanMS, mean, 30), {Text: optFixed(s.JitterMaxMS, int(most))}, {Text: optFixed(s.DeltaMaxMS, 0)}}
 		if mos {
 			row = append(row, Cell{Text: optFixed(s.MOS, 2)})
 		}
@@ -1617,7 +1634,7 @@ func (b *builder) streams(p *Page) *Table {
 			row = append(row, Cell{Text: optFixed(s.MOSSDK, 2)})
 		}
 		if rtt {
-			row = append(row, Cell{Text: optSig(s.RTCPRTTms, 3)})
+			row = append(row, Cell{Text: optFixed(s.RTCPRTTms, int(trip))})
 		}
 		t.Rows = append(t.Rows, Row{Cells: row})
 	}
@@ -1742,18 +1759,13 @@ func (b *builder) provenance(p *Page) {
 	}())
 	if len(d.Rates) > 0 {
 		fact("Promise", distinct(func(e *table.Experiment) string {
-			if g := known(e.GuaranteePerS); g != nil && readSettings(e.Options).Guarantee == 0 && *g == 1 {
-				return "1/s, the default"
-			} else if g != nil {
-				return short(*g, 4) + "/s, as given"
+			if g := known(e.GuaranteePerS); g != nil {
+				return short(*g, 4) + "/s"
 			}
 			return ""
 		}))
 		fact("Tolerance", distinct(func(e *table.Experiment) string {
-			if t := readSettings(e.Options).Tolerance; t != 0 && t != defaultTolerance {
-				return short(t, 4) + nbsp + "%, as given"
-			}
-			return short(defaultTolerance, 3) + nbsp + "%, the default"
+			return short(cmp.Or(readSettings(e.Options).Tolerance, defaultTolerance), 4) + nbsp + "%"
 		}))
 	}
 	fact("Options", distinct(func(e *table.Experiment) string { return e.Options }))
@@ -1800,10 +1812,7 @@ func (b *builder) provenance(p *Page) {
 		}
 	}
 	file := func(exp, f string) Cell {
-		if many && exp != "" {
-			return Cell{Text: show(exp, 60) + "/" + show(f, 80)}
-		}
-		return Cell{Text: show(f, 100)}
+		return Cell{Text: fileName(many, exp, f)}
 	}
 	if len(d.Inputs) > 0 {
 		t := Table{ID: "inputs-table", Title: "Inputs", Label: "Inputs", Rows: []Row{}, Cols: []Col{{Name: "File"}, {Name: "Kind"}, {"Size", "bytes", true}, {Name: "Records", Num: true}, {Name: "Used", Num: true}, {Name: "SHA-256"}}}

@@ -771,3 +771,209 @@ func TestHostileNumbers(t *testing.T) {
 		}
 	}
 }
+
+// repeats gives the study's 200 calls two more runs.
+func repeats() *table.Dataset {
+	d := study()
+	for i := range d.Rates {
+		r := d.Rates[i]
+		if r.Experiment != "calls-n200" {
+			continue
+		}
+		for k, v := range [][3]float64{{0.94, 0.939, 0.945}, {0.944, 0.943, 0.951}} {
+			r.Experiment = fmt.Sprintf("calls-n200-r%d", k+2)
+			r.ObservedPerS, r.ObservedLowPerS, r.ObservedHighPerS = some(v[0]), some(v[1]), some(v[2])
+			r.SustainedPerS, r.SustainedLowPerS, r.SustainedHighPerS, r.SustainedVerdict = some(0.91), some(0.90-float64(k)/100), some(0.92), "below"
+			if v[2] > 0.95 {
+				r.Verdict = "undetermined"
+			}
+			d.Experiments = append(d.Experiments, table.Experiment{Experiment: r.Experiment, Kind: "calls", KindBy: "manifest", X: r.X, Labels: `{"source":"simulated"}`, Options: "{}"})
+			d.Rates = append(d.Rates, r)
+		}
+	}
+	return d
+}
+
+func TestRunsOfOneSizeAreOneRow(t *testing.T) {
+	p := Build(repeats(), Options{})
+	var what []string
+	for _, r := range p.Groups[0].Rows {
+		what = append(what, r.What)
+	}
+	if got := strings.Join(what, ", "); got != "20 calls, 60 calls, 100 calls, 200 calls, 400 calls" {
+		t.Fatalf("rows %s", got)
+	}
+	// The mean of 0.930, 0.940 and 0.944, and the span of [0.929, 0.931], [0.939, 0.945] and [0.943, 0.951].
+	r := p.Groups[0].Rows[3]
+	if r.Rate != "0.94/s" || r.Interval != "[0.929, 0.951]" || r.Runs != "3 runs" || len(r.Marks) != 3 {
+		t.Errorf("rate %s %s, %s, %d marks", r.Rate, r.Interval, r.Runs, len(r.Marks))
+	}
+	if r.Verdict != "mixed: 2 below, 1 undetermined" || r.Scope != "" {
+		t.Errorf("verdict %q %q", r.Verdict, r.Scope)
+	}
+	if want := "Sustained 0.91/s [0.89, 0.92] in 2 of them: below"; r.Clause != want {
+		t.Errorf("clause %q, want %q", r.Clause, want)
+	}
+	if len(r.Why) != 3 || r.Why[1].Run != "calls-n200-r2" || !strings.HasPrefix(r.Why[1].Text, "0.940/s [0.939, 0.945], below. ") {
+		t.Errorf("why %+v", r.Why)
+	}
+	ids := map[string]bool{}
+	for _, row := range p.Runs[0].Rows {
+		ids["#"+row.ID] = true
+		if strings.Contains(row.Cells[0].Text, "AC0") {
+			t.Errorf("a run of one queue is named with its queue: %s", row.Cells[0].Text)
+		}
+	}
+	for _, w := range r.Why {
+		if !ids[w.Href] {
+			t.Errorf("%s leads nowhere", w.Href)
+		}
+	}
+	if !strings.Contains(p.Lead, "1 had runs that disagree") {
+		t.Errorf("lead %q", p.Lead)
+	}
+}
+
+// All numbers of a column of runs have the same decimals.
+func TestDecimalsOfAColumn(t *testing.T) {
+	for _, tb := range Build(repeats(), Options{}).Runs {
+		for i, c := range tb.Cols {
+			places := map[int]bool{}
+			for _, r := range tb.Rows {
+				if _, frac, ok := strings.Cut(r.Cells[i].Text, "."); c.Num && r.Cells[i].Text != "" && (ok || len(places) > 0) {
+					places[len(frac)] = true
+				}
+			}
+			if len(places) > 1 {
+				t.Errorf("%s, %s: decimals %v", tb.Label, c.Name, places)
+			}
+		}
+	}
+}
+
+// Captures without a queue are told, not measured.
+func TestCapturesWithoutQueue(t *testing.T) {
+	d, sip := study(), sipTrace()
+	d.Experiments = append(d.Experiments, sip.Experiments...)
+	d.Captures, d.Calls, d.Streams, d.Signals = sip.Captures, sip.Calls, sip.Streams, sip.Signals
+	rows := len(d.Rates)
+	d.Rates = append(d.Rates, rates.Rate{Experiment: "sip", Kind: "calls", Queue: "AC1", Items: 6, GuaranteePerS: 1, ExpectedPerS: some(1), Verdict: "undetermined", Reason: "nothing was queued"})
+	p := Build(d, Options{})
+	n := 0
+	for _, g := range p.Groups {
+		n += len(g.Rows)
+	}
+	for _, r := range p.Runs {
+		n += len(r.Rows)
+	}
+	if n != 2*rows {
+		t.Errorf("%d rows of verdicts and runs, wanted %d", n, 2*rows)
+	}
+	if want := "1 capture without a queue: 6 calls (5 answered and 1 busy); 10 media streams lost 50 of 4\u2009050 packets (1.2\u00a0%)."; p.Captured != want {
+		t.Errorf("captured %q\nwant     %q", p.Captured, want)
+	}
+	if p.Outcomes != nil {
+		t.Error("a table of outcomes beside verdicts")
+	}
+	// Alone, its calls lead.
+	sip.Rates = d.Rates[rows:]
+	p = Build(sip, Options{})
+	if len(p.Groups)+len(p.Runs)+len(p.Figures) != 0 || p.Title != "What happened in these calls" || !strings.HasPrefix(p.Lead, "6 calls were found: 5 answered and 1 busy. The median post-dial delay was 60") {
+		t.Errorf("title %q, lead %q", p.Title, p.Lead)
+	}
+}
+
+// The promise falls where GSM-7 needs one segment more: 3GPP TS 23.040 leaves
+// 160 characters to one and 153 to each of several.
+func TestExpectedSteps(t *testing.T) {
+	d := study()
+	panels := Build(d, Options{}).Figures[1].Plots[0].Panels
+	for _, s := range panels[len(panels)-1].Series {
+		if s.Role != "expected" {
+			continue
+		}
+		var got []string
+		for _, q := range s.Points {
+			got = append(got, fmt.Sprintf("%.0f:%.3f", q.X, q.Y))
+		}
+		if want := "0:1.000 160:1.000 160:0.500 306:0.500 306:0.333 459:0.333 459:0.250 509:0.250"; strings.Join(got, " ") != want {
+			t.Errorf("steps %s, want %s", strings.Join(got, " "), want)
+		}
+	}
+	// Where rows promise more than GSM-7 allows, they rule.
+	for i := range d.Rates {
+		if d.Rates[i].X == whole(170) {
+			d.Rates[i].ExpectedPerS = some(1)
+		}
+	}
+	if gsmHolds(d.Rates, 1) {
+		t.Error("GSM-7 is drawn over rows that contradict it")
+	}
+}
+
+func TestApart(t *testing.T) {
+	for _, c := range []struct{ in, want []float64 }{
+		{[]float64{0, 100}, []float64{0, 100}},
+		{[]float64{50, 50, 50}, []float64{40, 50, 60}},
+		{[]float64{0, 4, 200}, []float64{-3, 7, 200}},
+	} {
+		if got := apart(c.in, 10); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("apart(%v) = %v, want %v", c.in, got, c.want)
+		}
+	}
+}
+
+func TestOptionsOfTheAnalysis(t *testing.T) {
+	d := sipTrace()
+	d.Rates = []rates.Rate{{Experiment: "sip", Kind: "calls", X: whole(3), Items: 5, GuaranteePerS: 2, ExpectedPerS: some(2), ObservedPerS: some(2), Verdict: "meets"}}
+	d.Experiments[0].Options = `{"guarantee_per_s":2,"tolerance_pct":10,"start":"2023-11-14T22:13:20.000000000Z","redact":true}`
+	d.Experiments[0].GuaranteePerS = some(2)
+	p := Build(d, Options{})
+	if want := "twtrace analyze trunk.pcap --name sip --guarantee 2/s --tolerance 10% --start 2023-11-14T22:13:20.000000000Z --redact -o OUT"; p.Reproduce != want {
+		t.Errorf("reproduce %s\nwant      %s", p.Reproduce, want)
+	}
+	if !strings.Contains(p.Rule, "10\u00a0%") || strings.Contains(p.Rule, "5\u00a0%,") {
+		t.Errorf("rule %q", p.Rule)
+	}
+	// Nothing of a hostile name reaches a command that someone may paste.
+	d.Inputs[0].File, d.Experiments[0].Experiment = "a;rm -rf ~", "$(id)"
+	d.Experiments[0].Options = `{"segmenting":"gsm; id","start":"` + "`id`" + `"}`
+	if got := Build(d, Options{}).Reproduce; got != "twtrace analyze FOLDER -o OUT" {
+		t.Errorf("reproduce %s", got)
+	}
+}
+
+// Little or nothing in the inputs still makes a page that reads well.
+func TestNearlyEmpty(t *testing.T) {
+	one := sipTrace()
+	one.Calls, one.Inputs[0].Problem = one.Calls[:1], ""
+	header := &table.Dataset{Experiments: one.Experiments, Inputs: []decode.Input{{Experiment: "sip", File: "header-only.pcap", Kind: "capture", Bytes: 24}}, Captures: []decode.Capture{{Experiment: "sip", File: "header-only.pcap", Format: "pcap"}}}
+	list := &table.Dataset{Experiments: one.Experiments, Inputs: []decode.Input{{Experiment: "sip", File: "page.json", Kind: "resources", Bytes: 325}}}
+	for name, c := range map[string]struct {
+		d           *table.Dataset
+		title, lead string
+	}{
+		"one call": {one, "What happened in this call", "One call was found: answered. The post-dial delay was 60\u00a0ms. 10 media streams lost 50 of 4\u2009050 packets (1.2\u00a0%)."},
+		"header":   {header, "What was captured", "No packet is in the captures."},
+		"list":     {list, "What the inputs hold", "The inputs hold no call and no message."},
+	} {
+		p := Build(c.d, Options{})
+		if p.Title != c.title || p.Lead != c.lead {
+			t.Errorf("%s: %q, %q", name, p.Title, p.Lead)
+		}
+		var b bytes.Buffer
+		if err := writePage(&b, p, 0.05); err != nil {
+			t.Fatal(err)
+		}
+		page, _, _ := strings.Cut(b.String(), "<script>")
+		_, page, _ = strings.Cut(page, "</style>")
+		for _, bad := range []string{"null", "NaN", "<tbody></tbody>", "</h2>\n</section>", "</h3><h3>"} {
+			if strings.Contains(page, bad) {
+				t.Errorf("%s: the page has %q", name, bad)
+			}
+		}
+		if n := strings.Count(page, "<section"); n != len(p.Sections) {
+			t.Errorf("%s: %d sections, %d in the contents", name, n, len(p.Sections))
+		}
+	}
+}

@@ -53,6 +53,10 @@ type Builder struct {
 
 	openHTTP    map[httpKey][]openRequest // requests without a response
 	httpSignals int
+	wsSignals   int
+
+	lines   map[uint32]*gatewayLine // signaling connections of browsers, by flow
+	browser map[string]*sipCall     // browser calls by CallSid or temporary id
 
 	resources resources
 	names     map[netip.Addr][]hostName
@@ -85,6 +89,8 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		reports:     map[reportKey]senderReport{},
 		bySSRC:      map[uint32]*ssrcReports{},
 		openHTTP:    map[httpKey][]openRequest{},
+		lines:       map[uint32]*gatewayLine{},
+		browser:     map[string]*sipCall{},
 		names:       map[netip.Addr][]hostName{},
 		caps:        map[string]int64{},
 		problems:    map[string]*problemCount{},
@@ -108,6 +114,10 @@ func (b *Builder) Add(ev *decode.Event) {
 		b.addDNS(ev)
 	case decode.EventTLS:
 		b.addTLS(ev)
+	case decode.EventPStream:
+		b.addPStream(ev)
+	case decode.EventWebSocket:
+		b.addWebSocket(ev)
 	case decode.EventHTTP:
 		b.addHTTP(ev)
 	case decode.EventResource:

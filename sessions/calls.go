@@ -3,6 +3,7 @@ package sessions
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/twtrace/twtrace/decode"
@@ -23,7 +24,7 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 			continue
 		}
 		c.leg = uint32(len(t.Legs) + 1)
-		leg := Leg{LegID: c.leg, Kind: "sip", ID: c.callID, JoinedBy: "Call-ID", JoinScore: decode.Some(1.0),
+		leg := Leg{LegID: c.leg, Kind: c.kind, ID: c.callID, JoinedBy: "Call-ID", JoinScore: decode.Some(1.0),
 			From: c.from, To: c.to, FirstAt: c.firstAt, LastAt: c.lastAt}
 		if c.status != 0 {
 			leg.StatusCode = decode.Some(int64(c.status))
@@ -31,7 +32,9 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 		i, ok := -1, false
 		if c.sid != "" {
 			i, ok = bySID[c.sid]
-			leg.JoinedBy = "X-Twilio-CallSid"
+			if leg.JoinedBy = "X-Twilio-CallSid"; c.kind != legSIP {
+				leg.JoinedBy = "CallSid"
+			}
 		}
 		if !ok {
 			i = len(rows)
@@ -148,12 +151,20 @@ func (r *callRow) decisive() *sipCall {
 // who calls whom and when, the decisive one how it went.
 func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	c := r.legs[0]
-	r.Protocols = []string{"sip"}
+	r.Protocols, r.SIPCallIDs = []string{}, []string{}
 	r.CallSID, r.From, r.To = c.sid, c.from, c.to
 	r.File = b.files[c.pos.File]
 	first, last := c.pos.First, c.last
 	for _, l := range r.legs {
-		r.SIPCallIDs = append(r.SIPCallIDs, l.callID)
+		if l.kind == legSIP {
+			r.SIPCallIDs = append(r.SIPCallIDs, l.callID)
+		}
+		if !slices.Contains(r.Protocols, l.kind) {
+			r.Protocols = append(r.Protocols, l.kind)
+		}
+		if r.ErrorCode.V == 0 && l.errorCode != 0 {
+			r.ErrorCode = decode.Some(l.errorCode)
+		}
 		if l.pos.File == c.pos.File {
 			first, last = min(first, l.pos.First), max(last, l.last)
 		}
@@ -163,7 +174,7 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	r.InitiatedAt = c.invited
 	r.Direction = direction(c, observed)
 	if c.invited != 0 && r.Direction != "outbound" {
-		r.ArrivedAt, r.ArrivedBy, r.ArrivedErrorMS = c.arrived, "sip-invite", decode.Some(float64(latencyBoundMS))
+		r.ArrivedAt, r.ArrivedBy, r.ArrivedErrorMS = c.arrived, c.kind+"-invite", decode.Some(latencyBound(c.arrivedFlow))
 	}
 	for _, l := range r.legs[1:] {
 		if l.invited != 0 && (r.InitiatedAt == 0 || l.invited < r.InitiatedAt) {
@@ -176,7 +187,7 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	if r.OpenAtEnd {
 		r.Outcome = "in-progress"
 	}
-	if c.status != 0 {
+	if c.status != 0 && c.kind == legSIP {
 		r.StatusCode = decode.Some(int64(c.status))
 	}
 	r.Cause = c.cause
@@ -184,11 +195,19 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 		r.Cause = c.reason
 	}
 	for _, l := range r.legs {
-		if r.RingingAt == 0 && l.ringing != 0 && (r.AnsweredAt == 0 || l.ringing <= r.AnsweredAt) {
+		if r.RingingAt == 0 && l.ringing != 0 && (r.AnsweredAt == 0 || l.ringing <= r.AnsweredAt) && (r.EndedAt == 0 || l.ringing <= r.EndedAt) {
 			r.RingingAt = l.ringing
 		}
 		if r.Cause == "" {
 			r.Cause = l.cause
+		}
+	}
+	for _, at := range [...]Time{r.RingingAt, r.AnsweredAt, r.EndedAt} {
+		if at != 0 && r.InitiatedAt > at {
+			// another leg's: the first one's INVITE was not captured
+			if r.InitiatedAt = c.invited; c.invited > at {
+				r.InitiatedAt = 0
+			}
 		}
 	}
 	progress := r.RingingAt
@@ -198,6 +217,15 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	r.PostDialDelayMS = between(r.InitiatedAt, progress, 1e6)
 	r.RingMS = between(r.RingingAt, r.AnsweredAt, 1e6)
 	r.DurationS = between(r.AnsweredAt, r.EndedAt, 1e9)
+}
+
+// latencyBound is the half-width of an arrival in ms: the study's bound, or the
+// round trip of the connection that carried it when that was seen to be longer.
+func latencyBound(f *decode.Flow) float64 {
+	if f != nil && f.RTTms.Known {
+		return max(latencyBoundMS, f.RTTms.V)
+	}
+	return latencyBoundMS
 }
 
 // between is to-from in units of unit ns, unknown when either is, or when a

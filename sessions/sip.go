@@ -12,10 +12,10 @@ import (
 
 // sipCall is all that was said under one SIP Call-ID.
 type sipCall struct {
+	kind     string // of its leg: sip, pstream, matrix
 	callID   string
 	sid      string // X-Twilio-CallSid
 	account  string // X-Twilio-AccountSid
-	parent   string // X-Twilio-ParentCallSid or the like; "" unknown
 	from, to string
 	fromTag  string
 	isCall   bool // a method of a call was seen (RFC 3261 13, 15, 9)
@@ -30,12 +30,15 @@ type sipCall struct {
 	reason                             string // its reason phrase
 	cause                              string // of a Reason header
 	byeByCaller, sawBye, inDialog      bool
-	answeredFinal                      bool
 	pos                                decode.Pos
 	last                               int64 // frame
 	arrivedPos                         decode.Pos
 	arrivedFlow                        *decode.Flow
 	callerAddr                         netip.Addr // sender of the first INVITE
+
+	// of a browser's call
+	outgoing, busy, invitedUnseen bool
+	errorCode                     int64
 
 	id      string // call_id of its row, made by Finalize
 	leg     uint32
@@ -43,6 +46,13 @@ type sipCall struct {
 	row     int
 	signals []int32 // of the builder's signals
 }
+
+// kinds of legs that a sipCall can be.
+const (
+	legSIP     = "sip"
+	legPStream = "pstream"
+	legMatrix  = "matrix"
+)
 
 type provider uint8 // which side of a dialog is the provider's
 
@@ -79,7 +89,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 			b.capped("sip calls")
 			return
 		}
-		c = &sipCall{callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
+		c = &sipCall{kind: legSIP, callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
 		b.sip[string(m.CallID)] = c // as captured: text may have changed it
 		b.sipOrder = append(b.sipOrder, c)
 	}
@@ -248,9 +258,13 @@ func (b *Builder) sipResponse(c *sipCall, m *sip.Message, ev *decode.Event) {
 		if m.Status != 180 && m.Status != 183 {
 			break
 		}
-		if c.ringing == 0 && c.answered == 0 {
+		if c.answered != 0 || c.cancelAt != 0 || c.sawBye {
+			break
+		}
+		if c.ringing == 0 {
 			c.ringing = ev.Time
 		}
+		c.failedAt, c.status, c.reason = 0, 0, "" // another branch of a fork goes on
 	case m.Status < 300:
 		if c.answered == 0 && !c.inDialog {
 			c.answered = ev.Time
@@ -258,7 +272,7 @@ func (b *Builder) sipResponse(c *sipCall, m *sip.Message, ev *decode.Event) {
 			c.failedAt = 0
 		}
 	default:
-		if c.answered == 0 && !c.inDialog && c.failedAt == 0 {
+		if c.answered == 0 && !c.inDialog { // of several the last is what the caller got
 			c.failedAt = ev.Time
 			c.status, c.reason = m.Status, text(m.Reason)
 			c.takeReason(m)
@@ -314,6 +328,9 @@ func (b *Builder) bind(at netip.AddrPort, bd binding) {
 func (c *sipCall) outcome(end Time) (outcome, endedBy string, ended Time, open bool) {
 	endedBy = "callee"
 	switch {
+	case c.kind != legSIP && !c.outgoing && c.answered == 0 && c.failedAt == 0 && (c.busy || c.cancelAt == 0 && end.Sub(c.lastAt) > ringTimeout):
+		// nobody said anything to the invite (TWILIO.md A3: ignore() sends nothing)
+		return "ignored", "", c.cancelAt, false
 	case c.sawBye && (c.answered != 0 || c.failedAt == 0): // else it ended an early dialog (RFC 3261 15)
 		if c.byeByCaller {
 			endedBy = "caller"
@@ -348,6 +365,8 @@ func (c *sipCall) outcome(end Time) (outcome, endedBy string, ended Time, open b
 	}
 	return "in-progress", "", 0, true
 }
+
+const ringTimeout = 60e9 // ns; the provider's default for an unanswered call
 
 const timerB = 32e9 // ns; RFC 3261 17.1.1.2: 64 * T1, after which an INVITE has failed
 

@@ -309,7 +309,6 @@ type binding struct {
 	codecs []sdp.Codec
 	ptime  float64
 	secure bool
-	rtcp   bool // it is the address of RTCP only
 	caller bool // side that receives there
 }
 

@@ -93,3 +93,51 @@ func TestValidatorSees(t *testing.T) {
 		})
 	}
 }
+
+// Any order of the messages of two calls and their media, on a clock that now
+// and then steps back, makes a Trace that holds together.
+func FuzzCalls(f *testing.F) {
+	lines := []string{
+		"INVITE", "100 Trying", "180 Ringing", "183 Session Progress", "200 OK", "ACK", "BYE", "callee:BYE", "CANCEL", "486 Busy Here", "487 Request Terminated",
+		"401 Unauthorized", "503 Service Unavailable", "200 OK\nCSeq: 2 BYE", "INVITE\nCSeq: 2 INVITE\nVia: SIP/2.0/UDP x;branch=z9hG4bK2", "INVITE\nTo: <sip:b@x>;tag=et\nCSeq: 5 INVITE",
+		"INVITE\nX-Twilio-CallSid: CA1", "200 OK\nX-Twilio-CallSid: CA1", "OPTIONS", "180 Ringing\nTo: <sip:b@x>;tag=e2",
+		"INVITE\n" + sdp(callerMedia, "0"), "200 OK\n" + sdp(calleeMedia, "0"),
+	}
+	f.Add([]byte{0, 34, 66, 100, 5, 230, 7})
+	f.Add([]byte{20, 21, 22, 22, 22, 22, 54, 86, 6, 20, 21, 22, 6})
+	f.Add([]byte{16, 12, 48, 36, 6})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 200 {
+			return
+		}
+		s := &script{unsorted: true}
+		ms, seq := int64(100_000), uint16(0)
+		for _, c := range data {
+			switch step := int64(c >> 5); {
+			case c == 0xFF:
+				ms -= 300
+			case step == 6:
+				ms += 40_000
+			default:
+				ms += step
+			}
+			if k := int(c & 31); k < len(lines) {
+				of := "\nCall-ID: one"
+				if c&32 != 0 {
+					of = "\nCall-ID: two"
+				}
+				first, rest, _ := strings.Cut(lines[k], "\n")
+				if rest != "" && !strings.HasPrefix(rest, "\n") {
+					rest = "\n" + rest
+				}
+				s.say(ms, first+of+rest)
+				continue
+			}
+			if seq++; c&31 == 31 {
+				seq += 5000
+			}
+			s.rtp(ms, callerMedia, calleeMedia, 0, seq, uint32(c>>6))
+		}
+		s.trace(t)
+	})
+}

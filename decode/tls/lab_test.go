@@ -2,7 +2,6 @@ package tls
 
 import (
 	"bytes"
-	"compress/zlib"
 	"fmt"
 	"io"
 	"net/netip"
@@ -48,16 +47,14 @@ func readLog(t testing.TB, paths ...string) *keylog.Log {
 
 // session is one TCP connection of a capture, through a Conn.
 type session struct {
-	name                string
-	tcp                 tcp.Conn
-	conn                *Conn
-	tls                 bool
-	begun               bool
-	plain               [2][]byte
-	lens                []int64 // of the application data that was opened
-	kinds               string
-	opens               int64
-	inflate, compressed bool
+	name       string
+	tcp        tcp.Conn
+	conn       *Conn
+	tls        bool
+	begun      bool
+	plain      [2][]byte
+	opens      int64
+	compressed bool // its records hold DEFLATE, RFC 3749
 }
 
 func (s *session) Data(dir int, c *tcp.Chunk) {
@@ -85,20 +82,16 @@ func (s *session) next() {
 		if !ok {
 			return
 		}
-		if os.Getenv("DBG") != "" {
-			fmt.Println(s.name, dir, e.Kind, HandshakeText(e.HandshakeType), e.Off, e.Len, e.Decrypted, len(e.Data), e.Err)
-		}
 		if e.Decrypted {
 			s.opens++
 		}
-		if e.ServerHello != nil && s.inflate {
+		if e.ServerHello != nil {
 			// Compressed records are not read; here they are, to see the suites at work.
 			s.conn.pairs[0].sh.Compression = 0
 			s.compressed = e.ServerHello.Compression != 0
 		}
 		if e.Data != nil {
 			s.plain[dir] = append(s.plain[dir], e.Data...)
-			s.lens = append(s.lens, int64(len(e.Data)))
 		}
 	}
 }
@@ -147,7 +140,7 @@ func sessions(t testing.TB, path string, lookup Lookup) (all []*session) {
 		for {
 			s := open[k]
 			if s == nil {
-				s = &session{name: fmt.Sprintf("%v-%v", k.a, k.b), conn: NewConn(lookup, nil), inflate: true}
+				s = &session{name: fmt.Sprintf("%v-%v", k.a, k.b), conn: NewConn(lookup, nil)}
 				s.tcp.Budget = &budget
 				open[k] = s
 				all = append(all, s)
@@ -164,13 +157,6 @@ func sessions(t testing.TB, path string, lookup Lookup) (all []*session) {
 		s.conn.Finish(0)
 		s.conn.Finish(1)
 		s.next()
-		if s.compressed {
-			for i := range s.plain {
-				if r, err := zlib.NewReader(bytes.NewReader(s.plain[i])); err == nil {
-					s.plain[i], _ = io.ReadAll(r)
-				}
-			}
-		}
 		if s.tls || s.conn.Status().Version != 0 {
 			kept = append(kept, s)
 		}
@@ -220,57 +206,185 @@ func follow(t testing.TB, path, keys string, streams int) (all []followed) {
 	return all
 }
 
-func TestPublicSurvey(t *testing.T) {
-	logs, _ := filepath.Glob(captures + "/files/*/*.keylog")
-	for _, kl := range logs {
-		path := strings.TrimSuffix(kl, ".keylog")
-		l := readLog(t, kl)
-		t.Log(strings.TrimPrefix(path, captures), l.Stats())
-		ss := sessions(t, path, lookupIn(l))
+// compare wants what tshark opens, byte for byte, to be opened here too.
+func compare(t *testing.T, path, keys string, ss []*session) (bytes int) {
+	t.Helper()
+outer:
+	for _, f := range follow(t, path, keys, len(ss)+8) {
+		near := ""
 		for _, s := range ss {
+			if !strings.HasPrefix(s.name, f.nodes) && !strings.HasSuffix(s.name, f.nodes) {
+				continue
+			}
+			a, b := fmt.Sprintf("%x", s.plain[0]), fmt.Sprintf("%x", s.plain[1])
 			st := s.conn.Status()
-			t.Log("   ", s.name, st.Encryption, st.Note, VersionText(st.Version), CipherText(st.CipherSuite), st.Records, st.Opened, len(s.plain[0]), len(s.plain[1]))
+			if a == f.plain[0] && b == f.plain[1] || a == f.plain[1] && b == f.plain[0] {
+				bytes += len(s.plain[0]) + len(s.plain[1])
+				continue outer
+			}
+			if st.Encryption == UnsupportedCipher {
+				continue outer
+			}
+			near = fmt.Sprintf("%s: %d and %d, %+v", s.name, len(s.plain[0]), len(s.plain[1]), st)
 		}
-	outer:
-		for _, f := range follow(t, path, kl, 120) {
+		t.Errorf("%s: tshark has %d and %d bytes; here %s", f.nodes, len(f.plain[0])/2, len(f.plain[1])/2, near)
+	}
+	return bytes
+}
+
+// TestPublic opens public captures, and compares with tshark.
+func TestPublic(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		want map[Encryption]int
+	}{
+		{"Lekensteyn+wireshark-notes/http-no-content-length-ssl.pcapng", map[Encryption]int{Decrypted: 1}},
+		{"Lekensteyn+wireshark-notes/tls-null.pcapng", map[Encryption]int{EncryptionNone: 1}},
+		{"Lekensteyn+wireshark-notes/webrtc-freeswitch.pcapng", map[Encryption]int{Decrypted: 1}},
+		{"ajbanjara+Wireshark/amqps.pcapng", map[Encryption]int{Decrypted: 1}},
+		{"ajbanjara+Wireshark/grpc_person_search_protobuf_and_json_tls.pcapng", map[Encryption]int{Decrypted: 2}}, // keys by session id
+		{"ajbanjara+Wireshark/pgsql-ssl.pcapng", map[Encryption]int{Decrypted: 1}},
+		{"ajbanjara+Wireshark/pop-ssl.pcapng", map[Encryption]int{Decrypted: 1}},
+		{"fkie-cad+pcapFS/feature_test.pcap", map[Encryption]int{Decrypted: 1, NoKey: 1, UnsupportedCipher: 1}}, // RSA pre-master secret
+		{"fkie-cad+pcapFS/tls1-aes128-cbc-file_e_large.pcap", map[Encryption]int{Decrypted: 1}},                 // encrypt-then-MAC in TLS 1.0
+		{"syncsynchalt+illustrated-tls12/captures_capture.pcap", map[Encryption]int{Decrypted: 1}},
+		{"syncsynchalt+illustrated-tls13/captures_capture.pcap", map[Encryption]int{Decrypted: 1}},
+		{"syncsynchalt+illustrated-tls13/captures_capture~2.pcap", map[Encryption]int{Decrypted: 1}},
+		{"wader+fq/testtls.com.http1.1-tls1.2.pcap", map[Encryption]int{Decrypted: 1}},
+		// OpenSSL's suites, for their MACs: the records are compressed, and not compared.
+		{"Lekensteyn+wireshark-notes/all_dump.pcapng", map[Encryption]int{Decrypted: 49, NoHandshake: 3, UnsupportedCipher: 21}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := captures + "/files/" + tt.name
+			ss := sessions(t, path, lookupIn(readLog(t, path+".keylog")))
+			have := map[Encryption]int{}
+			compressed := false
 			for _, s := range ss {
-				if strings.HasPrefix(s.name, f.nodes) || strings.HasSuffix(s.name, f.nodes) {
-					a, b := fmt.Sprintf("%x", s.plain[0]), fmt.Sprintf("%x", s.plain[1])
-					if a == f.plain[0] && b == f.plain[1] || a == f.plain[1] && b == f.plain[0] {
-						continue outer
-					}
+				st := s.conn.Status()
+				have[st.Encryption]++
+				compressed = compressed || s.compressed
+				if st.Encryption == WrongKey || st.Encryption == Partly {
+					t.Errorf("%s: %+v", s.name, st)
 				}
 			}
-			t.Log("    tshark", f.nodes, len(f.plain[0])/2, len(f.plain[1])/2)
-		}
+			for e, n := range tt.want {
+				if have[e] != n {
+					t.Errorf("have %v, want %d of %s", have, n, e)
+				}
+			}
+			if !compressed {
+				if n := compare(t, path, path+".keylog", ss); n == 0 {
+					t.Error("nothing was compared")
+				}
+			}
+		})
 	}
 }
 
-func TestLabSurvey(t *testing.T) {
-	dirs, _ := filepath.Glob(lab + "/s*/*/keys.log")
-	if len(dirs) == 0 {
+// TestLab opens what the lab's key logs allow: each connection whose client
+// random is in the log, and no other.
+func TestLab(t *testing.T) {
+	logs, _ := filepath.Glob(lab + "/s*/*/keys.log")
+	if len(logs) == 0 {
 		t.Skip("no lab")
 	}
-	for _, kl := range dirs {
-		dir := filepath.Dir(kl)
+	total := map[Encryption]int{}
+	for _, log := range logs {
+		dir := filepath.Dir(log)
+		keys := readLog(t, log)
 		caps, _ := filepath.Glob(dir + "/capture*.pcap*")
-		l := readLog(t, kl)
 		for _, path := range caps {
-			count := map[string]int{}
-			var n, ws int64
-			notes := map[string]int{}
-			for _, s := range sessions(t, path, lookupIn(l)) {
+			name := strings.TrimPrefix(path, lab)
+			data, upgrades := 0, 0
+			ss := sessions(t, path, lookupIn(keys))
+			for _, s := range ss {
 				st := s.conn.Status()
-				count[st.Encryption.String()]++
-				if st.Note != "" {
-					notes[st.Note]++
+				total[st.Encryption]++
+				data += len(s.plain[0]) + len(s.plain[1])
+				if bytes.Contains(s.plain[1], []byte("101 Switching Protocols")) {
+					upgrades++
 				}
-				n += int64(len(s.plain[0]) + len(s.plain[1]))
-				if bytes.Contains(s.plain[1], []byte("101 Switching")) || bytes.Contains(s.plain[0], []byte("101 Switching")) {
-					ws++
+				logged := false
+				for _, l := range []keylog.Label{keylog.ClientRandom, keylog.ClientTraffic} {
+					logged = logged || len(s.conn.pairs) > 0 && s.conn.pairs[0].ch != nil && len(keys.Secrets(l, &s.conn.pairs[0].ch.Random)) > 0
+				}
+				want := NoKey
+				switch {
+				case st.Records == 0:
+					want = EncryptionNone
+				case logged:
+					want = Decrypted
+				}
+				if st.Encryption != want {
+					t.Errorf("%s: %s: %+v, want %s", name, s.name, st, want)
 				}
 			}
-			t.Log(strings.TrimPrefix(path, lab), count, n, "ws", ws, notes)
+			webrtc := strings.Contains(name, "s1-webrtc") && !strings.Contains(name, "tls-handshake-failure")
+			if len(ss) > 0 && (data == 0 || webrtc && upgrades == 0) {
+				t.Errorf("%s: %d bytes, %d WebSockets", name, data, upgrades)
+			}
+			switch filepath.Base(dir) {
+			case "bs-tls-rtp", "tls12-aes256", "tls13-chacha", "imp-all-100ms-2pct":
+				if n := compare(t, path, log, ss); n != data {
+					t.Errorf("%s: tshark opens %d bytes, here are %d", name, n, data)
+				}
+			}
+		}
+	}
+	t.Log(total)
+	if total[Decrypted] < 300 {
+		t.Errorf("%v", total)
+	}
+}
+
+// TestHostile reads the damaged files of the lab.
+func TestHostile(t *testing.T) {
+	base := lab + "/s4-hostile/"
+	all := func(ss []*session) (plain string) {
+		for _, s := range ss {
+			plain += fmt.Sprintf("%x %x\n", s.plain[0], s.plain[1])
+		}
+		return plain
+	}
+	good := base + "base-webrtc/keys.log"
+	want := all(sessions(t, base+"base-webrtc/capture.pcapng", lookupIn(readLog(t, good))))
+	if len(want) < 40000 {
+		t.Fatalf("%d characters", len(want))
+	}
+	for _, tt := range []struct {
+		capture, log string
+		same         bool
+		status       Encryption
+	}{
+		{"base-webrtc/capture.pcapng", base + "keys-crlf-garbage.log", true, Decrypted},
+		{"base-webrtc/capture.pcapng", base + "keys-dup.log", true, Decrypted},
+		{"base-webrtc/capture.pcapng", base + "keys-wrong.log", false, WrongKey},
+		{"base-webrtc/capture.pcapng", base + "keys-empty.log", false, NoKey},
+		{"dsb-first.pcapng", good, true, Decrypted},
+		{"drop-syn.pcap", good, true, Decrypted},
+		{"order-shuffled5.pcap", good, true, Decrypted},
+		{"tcp-shuffle-retrans.pcap", good, true, Decrypted},
+		{"order-clockjump.pcap", good, true, Decrypted},
+		{"midstream-afterinvite.pcap", good, false, NoHandshake},
+	} {
+		ss := sessions(t, base+tt.capture, lookupIn(readLog(t, tt.log)))
+		have := all(ss)
+		if tt.same && have != want {
+			t.Errorf("%s with %s: %d characters, want %d", tt.capture, tt.log, len(have), len(want))
+		}
+		if len(ss) == 0 {
+			t.Errorf("%s: no connection", tt.capture)
+		}
+		for i, s := range ss {
+			if i > 0 && tt.status == NoHandshake {
+				break // connections that begin later are whole
+			}
+			if st := s.conn.Status(); st.Encryption != tt.status {
+				t.Errorf("%s with %s: %s: %+v", tt.capture, tt.log, s.name, st)
+			}
+			if !tt.same && s.opens > 0 {
+				t.Errorf("%s with %s: %d records were opened", tt.capture, tt.log, s.opens)
+			}
 		}
 	}
 }

@@ -1,0 +1,653 @@
+// Package pstream reads the signaling of Twilio's browser clients, as JSON in
+// WebSocket text messages, and what belongs to it: the event gateway's posts
+// (eventgw.go) and status callbacks (callback.go).
+//
+// Sources: the clients' published source and frames recorded from them. Three
+// generations: PStream (protocol 1.2 to 1.6, twilio.js 1.2 to voice-sdk 2.x),
+// the matrix (twilio.js 1.0 and 1.1: presence and incoming calls) and chunderw
+// (the same years: one connection a call).
+//
+// Units: instants are nanoseconds since 1970 UTC, 0 unknown; others are in the
+// unit of the field's name.
+//
+// Aliasing: a Message owns what it has. Split's pieces alias its input.
+//
+// Secrets: of tokens (access, bridge, reconnect) only their length is kept.
+// DTMF digits are a field that a caller shows on request only. Elide makes a
+// text without any of them.
+//
+// Bounds: 256 KiB a message, 32 levels.
+//
+// Not handled: the Flash client's RTMP, SIP over WebSocket. The direction is
+// the caller's knowledge, as is which TJS id became which CA id: the answer to
+// an outgoing call does not repeat the TJS id.
+//
+// What may enter: further messages of these clients and their servers.
+package pstream
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/twtrace/twtrace/internal/wire"
+)
+
+const (
+	maxText  = 256 << 10
+	maxDepth = 32
+)
+
+// Generation is the protocol that a message is of.
+type Generation uint8
+
+const (
+	GenerationBad Generation = iota
+	PStream
+	Matrix
+	Chunderw
+)
+
+func (g Generation) String() string {
+	switch g {
+	case PStream:
+		return "pstream"
+	case Matrix:
+		return "matrix"
+	case Chunderw:
+		return "chunderw"
+	}
+	return "generation " + strconv.Itoa(int(g))
+}
+
+// Type is the kind of a message; new ones may be added.
+type Type uint8
+
+const (
+	TypeUnknown Type = iota // Message.Name has what it is called
+	TypeListen
+	TypeRegister
+	TypeInvite
+	TypeAnswer
+	TypeReinvite
+	TypeDTMF
+	TypeReject
+	TypeHangup
+	TypeMessage
+	TypeConnected
+	TypeReady
+	TypeRinging
+	TypeCancel
+	TypeError
+	TypeAck
+	TypeOffline
+	TypeClose
+	TypeCandidate
+	TypePresence
+	TypeRoster
+	TypeOffer   // chunderw: the client's SDP for a call in either direction
+	TypePublish // matrix: of anything else than a rejection or presence
+)
+
+var typeNames = [...]string{
+	TypeUnknown: "unknown", TypeListen: "listen", TypeRegister: "register", TypeInvite: "invite", TypeAnswer: "answer", TypeReinvite: "reinvite",
+	TypeDTMF: "dtmf", TypeReject: "reject", TypeHangup: "hangup", TypeMessage: "message", TypeConnected: "connected", TypeReady: "ready",
+	TypeRinging: "ringing", TypeCancel: "cancel", TypeError: "error", TypeAck: "ack", TypeOffline: "offline", TypeClose: "close",
+	TypeCandidate: "candidate", TypePresence: "presence", TypeRoster: "roster", TypeOffer: "offer", TypePublish: "publish",
+}
+
+func (t Type) String() string {
+	if int(t) < len(typeNames) {
+		return typeNames[t]
+	}
+	return "type " + strconv.Itoa(int(t))
+}
+
+func typeOf(name string) Type {
+	for t, n := range typeNames {
+		if t > 0 && n == name {
+			return Type(t)
+		}
+	}
+	return TypeUnknown
+}
+
+// Message is one object of the signaling.
+type Message struct {
+	Generation Generation
+	Version    string // "1.2" to "1.6"; PStream only
+	Type       Type
+	Name       string // the type as it is written
+
+	CallSID string // CA…, or TJS… before the server has named the call
+	TempSID string // CallSID when it is a TJS…
+	SDP     []byte // nil when there is none
+
+	Parameters Parameters // of an invite
+
+	Reconnect   bool // a signaling reconnect token is there
+	TokenLen    int  // length of an access token, 0 without one
+	BridgeToken bool // the older generations' token for one call
+	Preflight   bool
+
+	Region, Gateway, Edge, Home string // of the server
+	Identity                    string // of the client, as the server says
+	TTL                         int    // of its token in s
+
+	SDK, UserAgent string // of a listen
+	Unregister     bool   // a register without audio
+
+	ErrorCode    int
+	ErrorMessage string
+	RetryAfter   int    // s
+	Reason       string // of a hangup, as the client says
+
+	DTMF       string // digits: a secret
+	DTMFDigits int
+
+	ContentType, MessageType, VoiceEventSID, AckType string // of a message or an ack
+	ContentLen                                       int    // bytes of content
+
+	Candidate    string // of a candidate
+	Availability string // of presence
+	Params       string // of an outgoing call: "k=v&k2=v2", percent-encoded
+
+	Unknown int // keys that are not known here
+}
+
+// Parameters is what an invite says of the call.
+type Parameters struct {
+	From, To, CallSid, AccountSid, ApiVersion string
+
+	// Params are the application's own: "k=v&k2=v2", percent-encoded.
+	Params string
+
+	Others int // further ones (StirStatus, ...)
+}
+
+// IsHeartbeat tells whether a text message is a keepalive: line ends only.
+func IsHeartbeat(text []byte) bool {
+	return len(text) > 0 && len(text) < 64 && len(bytes.Trim(text, "\r\n")) == 0
+}
+
+// Split yields the values of a text message, which early clients and servers
+// put on lines of one message. What is no object is yielded up to the end of
+// its line.
+func Split(text []byte, yield func([]byte) bool) {
+	for {
+		if text = bytes.TrimLeft(text, " \t\r\n"); len(text) == 0 {
+			return
+		}
+		n := object(text)
+		if n == 0 {
+			if n = bytes.IndexByte(text, '\n'); n < 0 {
+				n = len(text)
+			}
+		}
+		if !yield(bytes.TrimRight(text[:n:n], " \t\r\n")) {
+			return
+		}
+		text = text[n:]
+	}
+}
+
+// object is the length of the object that b begins with, 0 when it begins with
+// none or does not end.
+func object(b []byte) int {
+	if b[0] != '{' {
+		return 0
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
+
+// check refuses what is too long, or nested too deep, for the JSON reader.
+func check(text []byte) error {
+	if len(text) > maxText {
+		return &wire.Error{Proto: "pstream", Off: maxText, Msg: fmt.Sprintf("want at most %d bytes, have %d", maxText, len(text))}
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return &wire.Error{Proto: "pstream", Off: int64(i), Msg: fmt.Sprintf("want at most %d levels", maxDepth)}
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// keys is a JSON object whose members are taken one after another, so that
+// those that are left are the ones not known.
+type keys map[string]json.RawMessage
+
+// read reads an object. The error tells where, never what was there: it may be
+// a secret.
+func read(text []byte) (keys, error) {
+	var k keys
+	if err := check(text); err != nil {
+		return nil, err
+	}
+	err := json.Unmarshal(text, &k)
+	if err == nil && k != nil {
+		return k, nil
+	}
+	e := &wire.Error{Proto: "pstream", Msg: "want a JSON object, have another value"}
+	if syntax, ok := err.(*json.SyntaxError); ok {
+		e.Off, e.Msg = syntax.Offset, "want a JSON object, have a syntax error"
+	}
+	return nil, e
+}
+
+func (k keys) take(name string) json.RawMessage {
+	v := k[name]
+	delete(k, name)
+	return v
+}
+
+// object is a member that is an object, nil when there is none.
+func (k keys) object(name string) keys {
+	var o keys
+	if v, ok := k[name]; ok && len(v) > 0 && v[0] == '{' && json.Unmarshal(v, &o) == nil {
+		delete(k, name)
+	}
+	return o
+}
+
+// text is a member as text: a string's value, or a number or literal as it is
+// written; "" for an object, an array, null or none.
+func (k keys) text(name string) string { return plain(k.take(name)) }
+
+func plain(v json.RawMessage) string {
+	if len(v) == 0 || v[0] == '{' || v[0] == '[' || v[0] == 'n' {
+		return ""
+	}
+	if v[0] != '"' {
+		return string(v)
+	}
+	var s string
+	if json.Unmarshal(v, &s) != nil {
+		return ""
+	}
+	return s
+}
+
+// number is a member as a whole number, also one in a string; 0 for none.
+func (k keys) number(name string) int {
+	f, err := strconv.ParseFloat(k.text(name), 64)
+	if err != nil || f != f || f < -1e9 || f > 1e9 {
+		return 0
+	}
+	return int(f)
+}
+
+// size is how long a member is: the characters of a string, the bytes of
+// another value as written.
+func size(v json.RawMessage) int {
+	if len(v) == 0 || v[0] == 'n' {
+		return 0
+	}
+	if v[0] == '"' {
+		return len(plain(v))
+	}
+	return len(v)
+}
+
+// Decode reads one object. Keys of types that are not expected count as
+// absent; a type that is not known is kept in Name.
+func Decode(text []byte, m *Message) error {
+	*m = Message{}
+	k, err := read(text)
+	if err != nil {
+		return err
+	}
+	if kind, ok := k["type"]; ok && size(kind) > 0 {
+		m.envelope(k)
+		return nil
+	}
+	for _, name := range [...]string{"rt.message", "EventType", "Request", "Response", "Roster", "Available"} {
+		if _, ok := k[name]; ok {
+			m.matrix(k)
+			return nil
+		}
+	}
+	if _, ok := k["code"]; ok {
+		m.matrix(k)
+		return nil
+	}
+	return &wire.Error{Proto: "pstream", Field: "type", Msg: "want a message type, have none"}
+}
+
+// envelope reads PStream and chunderw, which both name a type.
+func (m *Message) envelope(k keys) {
+	m.Name = limit(k.text("type"))
+	m.Generation, m.Version = PStream, limit(k.text("version"))
+	lower := strings.ToLower(m.Name)
+	m.Type = typeOf(lower)
+	if m.Type == TypePublish || m.Type == TypeOffer && m.Name == lower {
+		m.Type = TypeUnknown
+	}
+	p := k.object("payload")
+	if p == nil && m.Name != lower && m.Version == "" {
+		m.Generation = Chunderw
+		p, k = k, nil
+	}
+	m.payload(p)
+	m.Unknown += len(k) + len(p)
+}
+
+// limit cuts a short text that a hostile sender made long.
+func limit(s string) string {
+	if len(s) > 256 {
+		return s[:256]
+	}
+	return s
+}
+
+func (m *Message) call(sid string) {
+	m.CallSID = limit(sid)
+	if strings.HasPrefix(m.CallSID, "TJS") {
+		m.TempSID = m.CallSID
+	}
+}
+
+func (m *Message) payload(p keys) {
+	m.call(p.text("callsid"))
+	if sdp := p.text("sdp"); sdp != "" {
+		m.SDP = []byte(sdp)
+	}
+	m.Reconnect = size(p.take("reconnect")) > 0
+	m.Preflight = p.text("preflight") == "true"
+	m.Region, m.Gateway = limit(p.text("region")), limit(p.text("gateway"))
+	m.Edge, m.Home = limit(p.text("edge")), limit(p.text("home"))
+	m.Parameters.read(p.object("parameters"))
+
+	// The client sends its access token, the server says what it has read.
+	if t := p.object("token"); t != nil {
+		m.Identity, m.TTL = limit(t.text("identity")), t.number("ttl")
+		m.Parameters.AccountSid = first(m.Parameters.AccountSid, limit(t.text("accountSid")))
+		m.Unknown += len(t)
+	} else {
+		m.TokenLen = size(p.take("token"))
+	}
+	p.take("reconnectTimeout")
+	if b := p.object("browserinfo"); b != nil {
+		m.SDK = limit(b.text("v"))
+		b.take("p")
+		b.take("plugin")
+		if b := b.object("browser"); b != nil {
+			m.UserAgent = b.text("userAgent")
+			b.take("platform")
+			m.Unknown += len(b)
+		}
+		m.Unknown += len(b)
+	}
+	if media := p.object("media"); media != nil {
+		m.Unregister = media.text("audio") == "false"
+		m.Unknown += len(media)
+	}
+	if t := p.object("twilio"); t != nil {
+		m.Params = t.text("params")
+		m.Parameters.AccountSid = first(m.Parameters.AccountSid, limit(t.text("accountsid")))
+		m.TokenLen += size(t.take("token"))
+		m.BridgeToken = size(t.take("bridgeToken")) > 0
+		t.take("appsid")
+		t.take("extras")
+		m.Unknown += len(t)
+	}
+	if e := p.object("error"); e != nil {
+		m.fail(e)
+	}
+	m.DTMF = p.text("dtmf")
+	m.DTMFDigits = len(m.DTMF)
+	if m.Type == TypeHangup {
+		m.Reason = p.text("message")
+	}
+	m.ContentLen = size(p.take("content"))
+	m.ContentType, m.MessageType = limit(p.text("contenttype")), limit(p.text("messagetype"))
+	m.VoiceEventSID, m.AckType = limit(p.text("voiceeventsid")), limit(p.text("acktype"))
+	m.Candidate = p.text("candidate")
+	p.take("label")
+	if m.Generation == Chunderw {
+		p.take("fmt")
+	}
+}
+
+func (m *Message) fail(e keys) {
+	m.ErrorCode, m.ErrorMessage, m.RetryAfter = e.number("code"), e.text("message"), e.number("retryAfter")
+	for _, name := range [...]string{"twilioError", "info", "more_info"} {
+		e.take(name)
+	}
+	m.Unknown += len(e)
+}
+
+func first(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+func (p *Parameters) read(k keys) {
+	p.From, p.To = limit(k.text("From")), limit(k.text("To"))
+	p.CallSid, p.AccountSid = limit(k.text("CallSid")), limit(k.text("AccountSid"))
+	p.ApiVersion, p.Params = limit(k.text("ApiVersion")), k.text("Params")
+	p.Others = len(k)
+}
+
+// matrix reads the generation whose kind has three names.
+func (m *Message) matrix(k keys) {
+	m.Generation = Matrix
+	m.Name = limit(first(first(k.text("rt.message"), k.text("EventType")), k.text("Request")))
+	m.Type = typeOf(strings.ToLower(m.Name))
+	if m.Name == "" {
+		switch {
+		case k["Roster"] != nil:
+			m.Name, m.Type = "roster", TypeRoster
+		case k["Available"] != nil:
+			m.Name, m.Type = "presence", TypePresence
+		case k["Response"] != nil:
+			m.Name = limit(k.text("Response"))
+			m.Type = typeOf(strings.ToLower(m.Name))
+		default:
+			m.Name, m.Type = "error", TypeError
+		}
+	}
+	m.TokenLen = size(k.take("rt.token"))
+	m.BridgeToken = size(k.take("Token")) > 0
+	k.take("RejectChannel")
+	k.take("rt.subchannel")
+	k.take("Response")
+	k.take("Roster")
+	m.Availability = limit(first(k.text("Available"), k.text("availability")))
+	m.call(k.text("CallSid"))
+	m.Parameters.read(k.object("Parameters"))
+	if from := k.text("From"); m.Parameters.From == "" {
+		m.Parameters.From = limit(from)
+	}
+	if p := k.object("rt.payload"); p != nil {
+		switch answer := p.text("Response"); {
+		case answer != "":
+			m.Name = limit(answer)
+			m.Type = typeOf(strings.ToLower(answer))
+			m.call(p.text("CallSid"))
+		case p["availability"] != nil:
+			m.Type = TypePresence
+			m.Availability = limit(p.text("availability"))
+			p.take("ttl")
+			p.take("keepalive")
+		}
+		m.Unknown += len(p)
+	}
+	if k["code"] != nil || m.Type == TypeError {
+		m.fail(k)
+		return
+	}
+	m.Unknown += len(k)
+}
+
+// ErrorText is what a code of Twilio means, "" when it is not known. Those of
+// 31xxx and 53xxx are of the clients, the others of the REST API and of
+// messages.
+func ErrorText(code int) string {
+	switch code {
+	case 20003:
+		return "authentication failed"
+	case 20101:
+		return "access token invalid"
+	case 20104:
+		return "access token expired"
+	case 20151:
+		return "authentication failed"
+	case 20404:
+		return "not found"
+	case 20429:
+		return "too many requests"
+	case 21211:
+		return "invalid To number"
+	case 21212:
+		return "invalid From number"
+	case 21214:
+		return "To number cannot be reached"
+	case 21215:
+		return "country not permitted"
+	case 21605:
+		return "body longer than 160 characters"
+	case 21608:
+		return "To number not verified (trial account)"
+	case 21610:
+		return "recipient has opted out"
+	case 21611:
+		return "queue of the From number is full"
+	case 21614:
+		return "To number is no mobile number"
+	case 21617:
+		return "body longer than 1,600 characters"
+	case 21624, 90007:
+		return "invalid validity period"
+	case 22005:
+		return "call queue is full"
+	case 30001:
+		return "queue overflow"
+	case 30002:
+		return "account suspended"
+	case 30003:
+		return "handset unreachable"
+	case 30004:
+		return "message blocked"
+	case 30005:
+		return "unknown destination"
+	case 30006:
+		return "landline or unreachable carrier"
+	case 30007:
+		return "filtered by the carrier"
+	case 30008:
+		return "unknown delivery error"
+	case 30022:
+		return "rate limit of the US A2P 10DLC campaign exceeded"
+	case 30036:
+		return "validity period expired"
+	case 31000:
+		return "unknown error"
+	case 31001:
+		return "application not found"
+	case 31002:
+		return "connection declined"
+	case 31003:
+		return "connection timeout"
+	case 31005:
+		return "connection error"
+	case 31008:
+		return "call cancelled"
+	case 31009:
+		return "transport error"
+	case 31100:
+		return "malformed request"
+	case 31101:
+		return "missing parameter array"
+	case 31102:
+		return "token missing"
+	case 31103:
+		return "parameter too long"
+	case 31104:
+		return "invalid bridge token"
+	case 31105:
+		return "invalid client name"
+	case 31107:
+		return "invalid reconnect parameter"
+	case 31201:
+		return "authorization error"
+	case 31202:
+		return "signature validation failed"
+	case 31203:
+		return "no valid account"
+	case 31204:
+		return "invalid JWT"
+	case 31205:
+		return "JWT expired"
+	case 31206:
+		return "rate exceeded authorized limit"
+	case 31207:
+		return "JWT expiration too long"
+	case 31209:
+		return "reconnect not authorized"
+	case 31210:
+		return "call message type invalid"
+	case 31212:
+		return "call message too long"
+	case 31400:
+		return "bad request"
+	case 31401:
+		return "user media permission denied"
+	case 31402:
+		return "user media could not be acquired"
+	case 31403:
+		return "forbidden"
+	case 31404:
+		return "not found"
+	case 31480:
+		return "temporarily unavailable"
+	case 31486:
+		return "busy"
+	case 31603:
+		return "declined"
+	case 53000:
+		return "signaling connection error"
+	case 53001:
+		return "signaling connection disconnected"
+	case 53400:
+		return "client could not create or apply a local description"
+	case 53402:
+		return "client could not create or apply a remote description"
+	case 53405:
+		return "media connection failed"
+	case 63038:
+		return "daily message limit exceeded"
+	}
+	return ""
+}
