@@ -34,6 +34,11 @@ func (d *Decoder) tlsMessages(f *Flow) {
 			f.Encrypted = true
 			c.sealed[dir].count++
 			c.sealed[dir].bytes += size
+			if m.Kind == tls.KindApplicationData { // its size and time still tell something
+				d.at(f, s, dir, m.Off, m.End)
+				d.event.Kind, d.event.TLS = EventTLS, m
+				d.emit()
+			}
 			continue
 		}
 		d.ledger.Count(LayerTLS, ReasonUsed, size)

@@ -48,6 +48,8 @@ type byteStream struct {
 	marks   []mark // where the bytes from each offset on came from
 	http    *http.Parser
 	ws      *ws.Parser
+	asked   bool // an upgrade to WebSocket
+	held    []heldBytes
 }
 
 // mark says which frames brought the bytes from an offset on: the one that
@@ -166,6 +168,12 @@ func (k *tcpSink) Close(dir int, rst bool, frame, time int64) {
 // they are.
 func (d *Decoder) take(f *Flow, pair *streams, dir int, data []byte, m mark) {
 	s := &pair.half[dir]
+	if s.asked && s.http == nil && s.ws == nil && pair.upgrade == nil {
+		if len(s.held) < maxHeld && len(data) <= 64<<10 {
+			s.held = append(s.held, heldBytes{bytes.Clone(data), m})
+		}
+		return
+	}
 	m.off = s.off
 	if s.marks = append(s.marks, m); len(s.marks) > maxMarks {
 		s.marks = append(s.marks[:maxMarks/4], s.marks[3*maxMarks/4:]...)

@@ -27,6 +27,7 @@ func (d *Decoder) httpMessages(f *Flow, pair *streams, dir int) {
 		f.Apps[AppHTTP]++
 		d.ledger.Count(LayerHTTP, ReasonUsed, m.End-m.Off)
 		if m.Request {
+			s.asked = strings.EqualFold(m.Upgrade, "websocket")
 			if f.ServerName == "" && m.Host != "" {
 				f.ServerName, f.ServerNameBy = m.Host, "http-host"
 			}
@@ -49,7 +50,7 @@ func (d *Decoder) httpMessages(f *Flow, pair *streams, dir int) {
 	if s.http.Upgraded() {
 		rest := s.http.Rest()
 		s.http, s.app, s.off = nil, AppUnknown, 0
-		s.decided = pair.upgrade == nil // bytes that precede the answer wait in buf
+		s.decided = pair.upgrade == nil
 		m := mark{}
 		if len(s.marks) > 0 {
 			m = s.marks[len(s.marks)-1]
@@ -59,7 +60,22 @@ func (d *Decoder) httpMessages(f *Flow, pair *streams, dir int) {
 			d.take(f, pair, dir, rest, m)
 		}
 	}
+	if held := other.held; pair.upgrade != nil && len(held) > 0 {
+		other.held, other.decided = nil, false
+		for _, h := range held {
+			d.take(f, pair, 1-dir, h.data, h.m)
+		}
+	}
 }
+
+// heldBytes are bytes of a client that asked for an upgrade, captured before
+// the answer: in a file that is out of order.
+type heldBytes struct {
+	data []byte
+	m    mark
+}
+
+const maxHeld = 64 // pieces of a segment's size or less
 
 // clientOf is the direction of the side that opened the connection.
 func clientOf(f *Flow, pair *streams) int {

@@ -533,7 +533,7 @@ func rateFinding(kind string, rows []rates.Rate) string {
 		{"meets", "at the promised rate"}, {"exceeds", "faster than promised"}, {"below", "slower than promised"}} {
 		if len(by[v.verdict]) > 0 {
 			if len(by[v.verdict]) == len(order) && len(order) > 1 {
-				parts = append(parts, v.text+" at every size measured")
+				parts = append(parts, v.text+" at every size")
 			} else {
 				parts = append(parts, v.text+" at "+listText(by[v.verdict])+unit)
 			}

@@ -145,21 +145,7 @@ func interval(lo, hi decode.Opt[float64], d int) string {
 	return ""
 }
 
-// optSig, shortOpt, optFixed and optCount are "" when unknown.
-func optSig(o decode.Opt[float64], n int) string {
-	if known(o) == nil {
-		return ""
-	}
-	return sig(o.V, n)
-}
-
-func shortOpt(o decode.Opt[float64], n int) string {
-	if known(o) == nil {
-		return ""
-	}
-	return short(o.V, n)
-}
-
+// optFixed and optCount are "" when unknown.
 func optFixed(o decode.Opt[float64], d int) string {
 	if known(o) == nil {
 		return ""

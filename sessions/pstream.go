@@ -44,7 +44,7 @@ func (b *Builder) addPStream(ev *decode.Event) {
 	if len(m.SDP) > 0 {
 		sig.Label += " + SDP"
 	}
-	b.detail = b.detail[:0] // TODO elide
+	b.detail = pstream.Elide(b.detail[:0], ev.Text, maxDetail)
 	sig.Detail = b.intern(b.detail)
 	c := b.pstreamCall(line, ev)
 	if c != nil {

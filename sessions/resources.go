@@ -361,10 +361,9 @@ func makeArrivals(t *Trace, b *Builder) {
 		}
 	}
 	for sid, p := range b.resources.posted {
-		if k, ok := bySID[sid]; ok { // accepted between request and answer
-			half := (p.answered - p.asked) / 2
-			items[k].QueuedAt, items[k].QueuedBy = p.asked+half, "http-post"
-			items[k].QueuedErrorMS = decode.Some(float64(half) / 1e6)
+		if k, ok := bySID[sid]; ok { // accepted between request and answer; answers keep the order
+			items[k].QueuedAt, items[k].QueuedBy = p.answered, "http-post"
+			items[k].QueuedErrorMS = decode.Some(float64(p.answered-p.asked) / 1e6)
 		}
 	}
 	when := func(a *item) Time {

@@ -23,9 +23,8 @@ func Elide(dst, text []byte, max int) []byte {
 	}
 	w := walker{in: text, max: max}
 	for w.space(); w.pos < len(w.in) && len(w.out) <= max; w.space() {
-		start := w.pos
 		if !w.value("", 0) {
-			w.line("", "["+strconv.Itoa(len(text)-min(start, w.bad))+" bytes that are not JSON]")
+			w.line("", "["+strconv.Itoa(len(text)-w.bad)+" bytes that are not JSON]")
 			break
 		}
 	}

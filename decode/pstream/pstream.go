@@ -326,20 +326,19 @@ func Decode(text []byte, m *Message) error {
 	if err != nil {
 		return err
 	}
-	if kind, ok := k["type"]; ok && size(kind) > 0 {
+	if plain(k["type"]) != "" {
 		m.envelope(k)
 		return nil
 	}
-	for _, name := range [...]string{"rt.message", "EventType", "Request", "Response", "Roster", "Available"} {
+	for _, name := range [...]string{"rt.message", "EventType", "Request", "Response", "Roster", "Available", "code"} {
 		if _, ok := k[name]; ok {
-			m.matrix(k)
-			return nil
+			if m.matrix(k); m.Name != "" {
+				return nil
+			}
+			break
 		}
 	}
-	if _, ok := k["code"]; ok {
-		m.matrix(k)
-		return nil
-	}
+	*m = Message{}
 	return &wire.Error{Proto: "pstream", Field: "type", Msg: "want a message type, have none"}
 }
 
@@ -364,7 +363,7 @@ func (m *Message) envelope(k keys) {
 // limit cuts a short text that a hostile sender made long.
 func limit(s string) string {
 	if len(s) > 256 {
-		return s[:256]
+		return strings.ToValidUTF8(s[:256], "")
 	}
 	return s
 }

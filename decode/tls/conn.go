@@ -25,9 +25,14 @@ type Shared struct {
 	Max, Used int64 // bytes; Max 0 is no bound
 
 	sessions map[[sha256.Size]byte][]byte // by the hash of a session id or ticket
+	free     [][]byte                     // buffers of connections that hold nothing
+	out      []byte                       // an opened record
 }
 
-const maxSessions = 1 << 16
+const (
+	maxSessions = 1 << 16
+	maxFree     = 8
+)
 
 func (s *Shared) remember(id, master []byte) {
 	if s == nil || len(id) == 0 || len(s.sessions) == maxSessions {
@@ -138,8 +143,9 @@ const (
 
 	// Opening by trial may cost so many bytes, and so many for each that was
 	// fed. Hostile streams stay linear by it.
-	trialStart = 64 << 20
+	trialStart = 32 << 20
 	trialRate  = 64
+	trialCost  = 256 // beside the payload
 )
 
 // pair is what the hellos of one handshake say.
@@ -230,6 +236,10 @@ func NewConn(lookup Lookup, shared *Shared) *Conn {
 // Feed appends the next bytes of a direction, which are copied.
 func (c *Conn) Feed(dir int, b []byte) {
 	h := &c.half[dir]
+	if s := c.shared; h.buf == nil && s != nil && len(s.free) > 0 {
+		n := len(s.free) - 1
+		h.buf, s.free = s.free[n], s.free[:n]
+	}
 	h.Feed(b)
 	c.turn = dir
 	c.trials = min(c.trials+trialRate*int64(len(b)), 1<<40)
@@ -253,8 +263,11 @@ func (c *Conn) Finish(dir int) { c.half[dir].Finish() }
 // charge tells Shared what a direction holds.
 func (c *Conn) charge(h *half) {
 	held := int64(len(h.buf) - h.pos)
-	if held == 0 && cap(h.buf) > 2*maxRecord {
-		h.buf, h.pos = nil, 0 // it was held once; do not keep it
+	if held == 0 && (c.shared != nil || cap(h.buf) > 2*maxRecord) {
+		if s := c.shared; s != nil && len(s.free) < maxFree && cap(h.buf) > 0 && cap(h.buf) <= 2*maxRecord {
+			s.free = append(s.free, h.buf[:0])
+		}
+		h.buf, h.pos = nil, 0
 	}
 	if c.shared != nil {
 		c.shared.Used += held - h.charged
@@ -274,7 +287,8 @@ func (c *Conn) Skipped(dir int) int64 { return c.half[dir].Skipped }
 // what can be used, so that the caller may go on too.
 //
 // Events are those of Parser; of what was opened Decrypted is true. Encrypted
-// records that were not opened are given without their content.
+// records that were not opened are given without their content. Event.Data is
+// valid until the next Next of any connection with the same Shared.
 func (c *Conn) Next(e *Event) (dir int, ok bool, err error) {
 	for {
 		c.changed = false
@@ -582,11 +596,11 @@ func (c *Conn) open(d int, r Record) (typ uint8, plain []byte, level int, k *key
 	h := &c.half[d]
 	h.hdr = [recordHead]byte{r.Type, byte(r.Version >> 8), byte(r.Version), byte(len(r.Payload) >> 8), byte(len(r.Payload))}
 	if c.out == nil {
-		c.out = make([]byte, maxRecord)
+		c.out = c.scratch()
 	}
 	prev := h.prev[:h.prevLen]
 	guess := h.base + h.missed
-	cost := int64(len(r.Payload)) + 64
+	cost := int64(len(r.Payload)) + trialCost
 	why = whyNoHello
 	if h.level > levelClear {
 		var ks []*keys
@@ -641,6 +655,9 @@ func (c *Conn) open(d int, r Record) (typ uint8, plain []byte, level int, k *key
 			if k.suite.prot == protNone {
 				continue // it would open anything
 			}
+			if k.chained() && len(prev) == 0 && first > 0 {
+				continue // its IV is lost
+			}
 			for seq := first; seq < first+count; seq++ {
 				if level == h.level && seq == guess {
 					continue
@@ -658,6 +675,18 @@ func (c *Conn) open(d int, r Record) (typ uint8, plain []byte, level int, k *key
 		why = whyEarly
 	}
 	return 0, nil, 0, nil, 0, why
+}
+
+// scratch is where records are opened: one place for all connections that
+// share it, since there may be many of them.
+func (c *Conn) scratch() []byte {
+	if c.shared == nil {
+		return make([]byte, maxRecord)
+	}
+	if c.shared.out == nil {
+		c.shared.out = make([]byte, maxRecord)
+	}
+	return c.shared.out
 }
 
 // window is where to search a sequence number after gaps: the lost bytes are so

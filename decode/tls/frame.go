@@ -103,49 +103,47 @@ const (
 // next tells what stands at the front. Of a record size is the whole length;
 // of a gap the bytes lost.
 func (f *framer) next() (what frame, r Record, size int64, err error) {
-	for {
-		b, _ := f.front()
-		if f.cutOpen {
-			n := min(f.skip, len(b))
-			f.advance(n)
-			if f.skip -= n; f.skip == 0 {
-				f.cutOpen = false
-				return frameCut, r, 0, nil
-			}
-			if len(f.gaps) > 0 {
-				return frameGap, r, f.takeGap(), nil
-			}
-			return frameNone, r, 0, nil
+	b, _ := f.front()
+	if f.cutOpen {
+		n := min(f.skip, len(b))
+		f.advance(n)
+		if f.skip -= n; f.skip == 0 {
+			f.cutOpen = false
+			return frameCut, r, 0, nil
 		}
-		if f.searching {
-			maybe := f.search()
-			switch b, _ = f.front(); {
-			case maybe:
-				n := recordHead + recordLen(b)
-				return frameMaybe, Record{b[0], uint16(b[1])<<8 | uint16(b[2]), b[recordHead:n:n]}, int64(n), nil
-			case f.searching && len(f.gaps) > 0:
-				return frameGap, r, f.takeGap(), nil
-			case f.searching:
-				return frameNone, r, 0, nil
-			}
+		if len(f.gaps) > 0 {
+			return frameGap, r, f.takeGap(), nil
 		}
-		if len(b) >= recordHead {
-			if !f.looks(b) {
-				err := &wire.Error{Proto: "tls", Field: "record", Off: f.off, Msg: fmt.Sprintf("want a record header, have %x", b[:recordHead])}
-				f.searching = true
-				f.advance(1)
-				f.Skipped++
-				return frameBad, r, 0, err
-			}
-			if n := recordHead + recordLen(b); n <= len(b) {
-				return frameRecord, Record{b[0], uint16(b[1])<<8 | uint16(b[2]), b[recordHead:n:n]}, int64(n), nil
-			}
-		}
-		if len(f.gaps) == 0 {
-			return frameNone, r, 0, nil
-		}
-		return frameGap, r, f.takeGap(), nil
+		return frameNone, r, 0, nil
 	}
+	if f.searching {
+		maybe := f.search()
+		switch b, _ = f.front(); {
+		case maybe:
+			n := recordHead + recordLen(b)
+			return frameMaybe, Record{b[0], uint16(b[1])<<8 | uint16(b[2]), b[recordHead:n:n]}, int64(n), nil
+		case f.searching && len(f.gaps) > 0:
+			return frameGap, r, f.takeGap(), nil
+		case f.searching:
+			return frameNone, r, 0, nil
+		}
+	}
+	if len(b) >= recordHead {
+		if !f.looks(b) {
+			err := &wire.Error{Proto: "tls", Field: "record", Off: f.off, Msg: fmt.Sprintf("want a record header, have %x", b[:recordHead])}
+			f.searching = true
+			f.advance(1)
+			f.Skipped++
+			return frameBad, r, 0, err
+		}
+		if n := recordHead + recordLen(b); n <= len(b) {
+			return frameRecord, Record{b[0], uint16(b[1])<<8 | uint16(b[2]), b[recordHead:n:n]}, int64(n), nil
+		}
+	}
+	if len(f.gaps) == 0 {
+		return frameNone, r, 0, nil
+	}
+	return frameGap, r, f.takeGap(), nil
 }
 
 // take passes over a record that next gave.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -386,5 +387,71 @@ func TestHostile(t *testing.T) {
 				t.Errorf("%s with %s: %d records were opened", tt.capture, tt.log, s.opens)
 			}
 		}
+	}
+}
+
+// TestSameAsParser wants a Conn without secrets to tell what two Parsers do.
+func TestSameAsParser(t *testing.T) {
+	paths, _ := filepath.Glob(captures + "/files/*/*tls*")
+	more, _ := filepath.Glob(lab + "/s*/*/capture*.pcap*")
+	if len(more) == 0 {
+		t.Skip("no lab")
+	}
+	compared := 0
+	for _, path := range append(paths, more...) {
+		order, segs := flows(t, path)
+		for _, key := range order {
+			f := strings.Fields(key)
+			back := strings.Join([]string{f[2], f[3], f[0], f[1]}, " ")
+			c := NewConn(func(string, *[32]byte) [][]byte { return nil }, &Shared{})
+			gap := false
+			for dir, k := range []string{key, back} {
+				if segs[k] == nil {
+					continue
+				}
+				var p Parser
+				var want []Event
+				var have [2][]Event
+				if dir == 0 && !Looks(segs[k][0].data) {
+					break
+				}
+				both := func(b []byte, n int64) {
+					if b == nil {
+						gap = true
+						p.Lost(n)
+						c.Lost(dir, n)
+					} else {
+						p.Feed(b)
+						c.Feed(dir, b)
+					}
+					es, _ := drain(&p)
+					want = append(want, es...)
+					collect(c, &have)
+				}
+				replay(slices.Clone(segs[k]), func(b []byte) { both(b, 0) }, func(n int64) { both(nil, n) })
+				p.Finish()
+				es, _ := drain(&p)
+				want = append(want, es...)
+				c.Finish(dir)
+				if dir == 0 {
+					c.Finish(1) // nothing is waited for
+				}
+				collect(c, &have)
+				if gap {
+					break // a Conn reads more of the handshake then
+				}
+				for i := range max(len(want), len(have[dir])) {
+					if i >= len(want) || i >= len(have[dir]) || want[i].Kind != have[dir][i].Kind || want[i].Off != have[dir][i].Off || want[i].End != have[dir][i].End ||
+						want[i].Len != have[dir][i].Len || want[i].HandshakeType != have[dir][i].HandshakeType || want[i].Alert != have[dir][i].Alert {
+						t.Errorf("%s: %s: event %d: have %s\nwant %s", path, k, i, story(have[dir][min(i, len(have[dir])):]), story(want[min(i, len(want)):]))
+						break
+					}
+					compared++
+				}
+			}
+		}
+	}
+	if compared < 10000 {
+		t.Errorf("%d events were compared", compared)
 	}
 }

@@ -65,7 +65,7 @@ type Event struct {
 	Certificate *Certificate // of KindCertificate; nil when Err says that there is no list
 	Alert       Alert        // of KindAlert; the zero value when encrypted
 	ALPN        string       // of EncryptedExtensions
-	Data        []byte       // of KindApplicationData that was opened; valid until the next Next
+	Data        []byte       // of KindApplicationData that was opened; valid until the next Next: see Conn
 }
 
 // Parser reads one direction of a connection. The zero value is ready, at the

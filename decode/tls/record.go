@@ -1,25 +1,38 @@
-// Package tls reads the TLS record layer of one direction of a byte stream and
-// what the handshake says in the clear.
+// Package tls reads the TLS record layer of a byte stream: one direction alone
+// and what its handshake says in the clear (Parser), or both directions of a
+// connection, opened with the secrets of a key log (Conn).
 //
-// Sources: RFC 8446 sections 4, 5, 6 and B (TLS 1.3), RFC 5246 sections 6 and
-// 7 (TLS 1.2), RFC 6066 section 3 (server name), RFC 7301 (ALPN), RFC 6520
+// Sources: RFC 8446 sections 4 to 7, B and D.4 (TLS 1.3), RFC 5246 sections 5
+// to 8 (TLS 1.2), RFC 4346 and 2246 (TLS 1.1 and 1.0), RFC 5288 (AES-GCM), RFC
+// 7905 (ChaCha20-Poly1305), RFC 6655 and 3610 (AES-CCM), RFC 7366
+// (encrypt-then-MAC), RFC 5077 (session tickets), RFC 7627 (extended master
+// secret), RFC 6066 section 3 (server name), RFC 7301 (ALPN), RFC 6520
 // (heartbeat record type), RFC 9849 section 5 (encrypted ClientHello).
+//
+// Nothing that was encrypted is shown unless it authenticates. Of several
+// secrets for a connection the one that does is taken. After a gap reading goes
+// on at the next record, whose sequence number, and key after a lost KeyUpdate,
+// is found by trial.
 //
 // Units: offsets are bytes from the start of the stream, lost bytes counted;
 // lengths are bytes.
 //
-// Aliasing: Record.Payload aliases the input of NextRecord. What an Event
-// points to is a copy and the caller's.
+// Aliasing: Record.Payload aliases the input of NextRecord, Event.Data a buffer
+// that the next record is opened into. What else an Event points to is a copy
+// and the caller's.
 //
-// Bounds: one record of 2^14+2048 bytes, and 256 KiB of handshake message.
+// Bounds: one record of 2^14+2048 bytes, 256 KiB of handshake message, 1 MiB of
+// a direction that waits for the other's hello, and trials in proportion to the
+// bytes that were fed.
 //
-// Not handled: decryption (NextRecord is where it can start), so from the
-// ChangeCipherSpec of TLS 1.2 and the ServerHello of TLS 1.3 on only lengths
-// are known; ServerHellos of TLS 1.3 drafts before 22; SSLv2 hellos; DTLS;
-// certificate validation.
+// Not handled: RC4, DES, Camellia, SEED, ARIA and IDEA suites, compression,
+// SSLv3, and a pre-master secret with an extended master secret (a Conn says
+// so); the inner ClientHello of an accepted ECH; ServerHellos of TLS 1.3 drafts
+// before 22, protection of those before 26; SSLv2 hellos; DTLS; certificate
+// validation.
 //
-// Only one direction of one connection may enter here; pairing the two is the
-// caller's.
+// Only TCP streams that are in order may enter here; what is inside the
+// application data is the caller's.
 package tls
 
 import (

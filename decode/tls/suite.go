@@ -366,7 +366,7 @@ func (k *keys) openCBC(dst, hdr, payload []byte, seq uint64, prev []byte) (typ u
 	}
 	var iv []byte
 	switch n := len(prev); {
-	case k.version >= 0x0302:
+	case !k.chained():
 		if len(payload) < k.block {
 			return 0, nil, false
 		}
@@ -404,6 +404,10 @@ func (k *keys) openCBC(dst, hdr, payload []byte, seq uint64, prev []byte) (typ u
 	}
 	return hdr[0], plain[:n], true
 }
+
+// chained tells that a record needs the end of the one before, unless it is the
+// first: TLS 1.0 with CBC.
+func (k *keys) chained() bool { return k.cbc != nil && k.version < 0x0302 }
 
 func (k *keys) macIs(want, hdr, b []byte, seq uint64) bool {
 	k.mac.Reset()

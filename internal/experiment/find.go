@@ -102,6 +102,9 @@ func Find(inputs []Input, together bool) ([]Experiment, error) {
 		case err == nil && c.Kind == container.Keylog:
 			keys = append(keys, taken{in, exps[0]})
 			return nil
+		case err == nil && c.Kind == container.Unknown && len(c.Head) == 0 && len(inputs) > 1:
+			keys = append(keys, taken{in, exps[0]}) // a key log of a client that made no session
+			return nil
 		case err == nil && c.Kind == container.Unknown:
 			return fmt.Errorf("%s: want a capture, an export, a key log, a queue log, a manifest or an archive of these; found %s", in.Label, container.Describe(c.Head))
 		case in.Keys && err != nil:
