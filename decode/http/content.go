@@ -9,7 +9,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/zstd"
 )
+
+// maxWindow is the largest window that the zstd content coding may ask for, RFC
+// 9659, 3.
+const maxWindow = 8 << 20
 
 // ErrTooLong tells that a decoded body has more than the bytes asked for.
 var ErrTooLong = errors.New("http: decoded body is longer than the limit")
@@ -32,6 +39,15 @@ func Decode(encoding string, body []byte, max int) ([]byte, error) {
 		// RFC 9110, 8.4.1.2 means zlib, and notes that some send raw deflate.
 		if r, err = zlib.NewReader(bytes.NewReader(body)); err != nil {
 			r, err = flate.NewReader(bytes.NewReader(body)), nil
+		}
+	case "br":
+		r = brotli.NewReader(bytes.NewReader(body)) // RFC 7932
+	case "zstd":
+		// With a concurrency of 1 it decodes within Read.
+		var z *zstd.Decoder
+		if z, err = zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+			defer z.Close()
+			r = z
 		}
 	default:
 		return nil, fmt.Errorf("http: content coding %q is not known", encoding)

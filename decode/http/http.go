@@ -15,8 +15,8 @@
 // what is beyond is counted or skipped.
 //
 // Not handled: HTTP/2 and later, transfer codings other than chunked (the body
-// stays coded), multipart, content codings other than gzip and deflate, and
-// HTTP/0.9. Pairing requests with responses is the caller's: only Requested
+// stays coded), multipart, content codings other than gzip, deflate, br and
+// zstd, several codings of one body, and HTTP/0.9. Pairing requests with responses is the caller's: only Requested
 // tells a response's Parser what was asked.
 package http
 

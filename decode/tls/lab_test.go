@@ -399,6 +399,9 @@ func TestSameAsParser(t *testing.T) {
 	}
 	compared := 0
 	for _, path := range append(paths, more...) {
+		if !strings.Contains(filepath.Ext(path), ".pcap") || strings.Contains(path, "null") {
+			continue // no capture, or the null cipher, which a Conn reads
+		}
 		order, segs := flows(t, path)
 		for _, key := range order {
 			f := strings.Fields(key)
