@@ -20,6 +20,7 @@ import (
 	"github.com/twtrace/twtrace/decode/http2"
 	"github.com/twtrace/twtrace/decode/keylog"
 	"github.com/twtrace/twtrace/decode/link"
+	"github.com/twtrace/twtrace/decode/mediastream"
 	"github.com/twtrace/twtrace/decode/pcap"
 	"github.com/twtrace/twtrace/decode/pstream"
 	"github.com/twtrace/twtrace/decode/rtcp"
@@ -73,6 +74,7 @@ type Decoder struct {
 	http2    http2.Message
 	ws       ws.Event
 	pstream  pstream.Message
+	media    mediastream.Message
 	keys     keylog.Log
 	sdp      sdp.Session
 	sdes     map[netip.AddrPort][]sdesKey

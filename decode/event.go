@@ -5,6 +5,7 @@ import (
 
 	"github.com/twtrace/twtrace/decode/dns"
 	"github.com/twtrace/twtrace/decode/http"
+	"github.com/twtrace/twtrace/decode/mediastream"
 	"github.com/twtrace/twtrace/decode/pstream"
 	"github.com/twtrace/twtrace/decode/rtcp"
 	"github.com/twtrace/twtrace/decode/rtp"
@@ -78,6 +79,7 @@ type Event struct {
 	HTTP     *http.Message
 	WS       *ws.Event
 	PStream  *pstream.Message
+	Media    *mediastream.Message
 	Resource *twilio.Resource
 	Queued   *twilio.Queued
 	Problem  *Problem

@@ -3,6 +3,7 @@ package decode
 import (
 	"strings"
 
+	"github.com/twtrace/twtrace/decode/mediastream"
 	"github.com/twtrace/twtrace/decode/pstream"
 )
 
@@ -11,6 +12,12 @@ import (
 func (d *Decoder) signaling(f *Flow, text []byte) bool {
 	if pstream.IsHeartbeat(text) {
 		return false
+	}
+	if mediastream.Looks(text) && mediastream.Decode(text, &d.media) == nil {
+		f.Apps[AppMediaStream]++
+		d.event.Kind, d.event.Media = EventMediaStream, &d.media
+		d.emit()
+		return true
 	}
 	base := d.event
 	found := false

@@ -58,6 +58,11 @@ type Builder struct {
 	lines   map[uint32]*gatewayLine // signaling connections of browsers, by flow
 	browser map[string]*sipCall     // browser calls by CallSid or temporary id
 
+	witnesses    map[string]*witness // by kind and id
+	witnessOrder []*witness
+	abouts       []about
+	sdk          map[string]*sdkQuality // by CallSid
+
 	resources resources
 	names     map[netip.Addr][]hostName
 	caps      map[string]int64
@@ -91,6 +96,8 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		openHTTP:    map[httpKey][]openRequest{},
 		lines:       map[uint32]*gatewayLine{},
 		browser:     map[string]*sipCall{},
+		witnesses:   map[string]*witness{},
+		sdk:         map[string]*sdkQuality{},
 		names:       map[netip.Addr][]hostName{},
 		caps:        map[string]int64{},
 		problems:    map[string]*problemCount{},
@@ -116,6 +123,8 @@ func (b *Builder) Add(ev *decode.Event) {
 		b.addTLS(ev)
 	case decode.EventPStream:
 		b.addPStream(ev)
+	case decode.EventMediaStream:
+		b.addMediaStream(ev)
 	case decode.EventWebSocket:
 		b.addWebSocket(ev)
 	case decode.EventHTTP:
@@ -258,7 +267,11 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.applyReports(list)
 	for i, s := range list {
 		s.id = uint32(i + 1)
-		t.Streams = append(t.Streams, s.row(b.files))
+		row := s.row(b.files)
+		if mos, ok := b.sdkMOS(s); ok {
+			row.MOSSDK = decode.Some(mos)
+		}
+		t.Streams = append(t.Streams, row)
 		s.joinIntervals()
 		for _, iv := range s.intervals {
 			iv.StreamID = s.id
@@ -267,6 +280,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	}
 	t.Signals = b.signals
 	b.resources.rows(t, b.files, b.callIDs)
+	b.joinWitnesses(t)
 	makeArrivals(t, b)
 	t.Flows = flowRows(flows, b, list)
 	t.Hosts = b.hostRows(flows, list, observed)

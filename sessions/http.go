@@ -37,6 +37,7 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 		k := httpKey{ev.Flow.ID, ev.Dir, ev.Stream}
 		b.openHTTP[k] = append(b.openHTTP[k], openRequest{signal: int32(len(b.signals)), at: ev.Time,
 			post: m.Method == "POST", rest: strings.Contains(m.Target, "/2010-04-01/Accounts")})
+		b.httpBody(ev, &s)
 	} else {
 		s.Kind = strconv.Itoa(m.Status)
 		s.Label = strings.ToValidUTF8(strings.TrimSpace(s.Kind+" "+m.Reason), "\uFFFD")
@@ -86,6 +87,8 @@ func (b *Builder) restAnswer(ev *decode.Event, q openRequest) {
 		b.resources.add(&inner, b.ledger)
 		if q.post {
 			b.resources.post(r.SID, q.at, ev.Time)
+			b.aboutCall(int(q.signal), r.SID)
+			b.aboutCall(len(b.signals), r.SID)
 		}
 		return nil
 	})

@@ -159,6 +159,9 @@ func (b *Builder) pstreamState(line *gatewayLine, c *sipCall, ev *decode.Event) 
 			c.invited, c.arrived = ev.Time, ev.Time
 			c.arrivedPos, c.arrivedFlow = ev.Pos, ev.Flow
 			c.callerAddr = ev.Src().Addr()
+			if c.client = ev.Dst().Addr(); ev.FromClient {
+				c.client = ev.Src().Addr()
+			}
 			c.busy = !c.outgoing && line.current != nil && line.current.overAt() == 0
 		}
 	case pstream.TypeRinging:

@@ -37,6 +37,7 @@ type sipCall struct {
 	callerAddr                         netip.Addr // sender of the first INVITE
 
 	// of a browser's call
+	client                        netip.Addr // the browser's host
 	outgoing, busy, invitedUnseen bool
 	errorCode                     int64
 

@@ -16,8 +16,9 @@
 //
 // Not handled: HTTP/2 and later, transfer codings other than chunked (the body
 // stays coded), multipart, content codings other than gzip, deflate, br and
-// zstd, several codings of one body, and HTTP/0.9. Pairing requests with responses is the caller's: only Requested
-// tells a response's Parser what was asked.
+// zstd, several codings of one body, and HTTP/0.9. Pairing requests with
+// responses is the caller's: only Requested tells a response's Parser what was
+// asked.
 package http
 
 import (

@@ -5,6 +5,7 @@ import (
 	"compress/flate"
 	"compress/gzip"
 	"compress/zlib"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -342,13 +343,50 @@ func TestDecode(t *testing.T) {
 	if got, err := Decode("gzip", zipped[:len(zipped)-6], 1000); string(got) != plain || err == nil {
 		t.Errorf("cut: %q, %v", got, err)
 	}
-	for _, name := range []string{"br", "gzip, gzip"} {
+	for _, name := range []string{"br", "zstd", "compress", "gzip, gzip"} {
 		if _, err := Decode(name, zipped, 1000); err == nil {
 			t.Errorf("%s decoded", name)
 		}
 	}
 	if _, err := Decode("gzip", []byte("no"), 1000); err == nil {
 		t.Error("decoded what is no gzip")
+	}
+}
+
+// Bodies made by other programs: brotli by Node.js 20, zstd by zstd 1.5.
+func TestDecodeOthers(t *testing.T) {
+	const plain = "hello, hello, hello, hello"
+	for name, packed := range map[string]string{
+		"br":   "1b1900f88d946ede44095286966c2c6f314f24b0e300",
+		"zstd": "28b52ffd04586d00003868656c6c6f2c2001004a8a118f995337",
+		"ZSTD": "28b52ffd04586d00003868656c6c6f2c2001004a8a118f995337",
+	} {
+		body, err := hex.DecodeString(packed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Decode(name, body, len(plain)); string(got) != plain || err != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if got, err := Decode(name, body, 5); string(got) != "hello" || !errors.Is(err, ErrTooLong) {
+			t.Errorf("%s to 5 bytes: %q, %v", name, got, err)
+		}
+		if got, err := Decode(name, body[:len(body)-5], 1000); !strings.HasPrefix(plain, string(got)) || err == nil {
+			t.Errorf("%s cut: %q, %v", name, got, err)
+		}
+	}
+	// RFC 8878, 3.1.1.1.2: a window descriptor of 0x88 asks for 128 MiB; one raw
+	// block of a byte follows.
+	if got, err := Decode("zstd", []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x88, 0x09, 0x00, 0x00, 'a'}, 1000); err == nil {
+		t.Errorf("a window of 128 MiB gives %q", got)
+	}
+	if got, err := Decode("zstd", []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58, 0x09, 0x00, 0x00, 'a'}, 1000); string(got) != "a" || err != nil {
+		t.Errorf("a window of 2 MiB: %q, %v", got, err)
+	}
+	// A run-length block gives 128 KiB for 4 bytes (RFC 8878, 3.1.1.2.2).
+	bomb := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 0x58}, bytes.Repeat([]byte{0x02, 0x00, 0x10, 0}, 10000)...)
+	if got, err := Decode("zstd", bomb, 1<<20); len(got) != 1<<20 || !errors.Is(err, ErrTooLong) {
+		t.Errorf("a bomb gives %d bytes, %v", len(got), err)
 	}
 }
 

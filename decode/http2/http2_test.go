@@ -406,6 +406,28 @@ func TestGaps(t *testing.T) {
 	}
 }
 
+// An entry whose name was not seen keeps its place in the table.
+func TestUnseenName(t *testing.T) {
+	var c Conn
+	all(&c, true, append(start(), pack(1, 0x5, 1, append([]byte{0x82}, unhex("4001610131")...))...), 1000) // a: 1
+	c.Lost(true, 0)
+	ms, errs := all(&c, true, slices.Concat(
+		pack(1, 0x5, 3, unhex("82 4001620133 7f000132")),  // b: 3, (63): 2
+		pack(1, 0x5, 5, unhex("82 bf")),                   // 63
+		pack(1, 0x5, 11, unhex("82 be c0")),               // 62, 64
+		pack(1, 0x5, 7, unhex("20 3fe11f 82 4001630134")), // the table emptied, then c: 4
+		pack(1, 0x5, 9, unhex("82 be bf"))), 1000)         // 62, and 63, which is not there
+	want := []string{" 3 GET    b=3 partial", " 5 GET    b=3", " 11 GET    partial", " 7 GET    c=4", " 9 GET    c=4 malformed"}
+	var have []string
+	for _, s := range summary(ms) {
+		_, s, _ = strings.Cut(s, " ")
+		have = append(have, " "+s)
+	}
+	if !slices.Equal(have, want) || len(errs) != 0 || ms[0].Unknown != 1 || ms[2].Unknown != 2 {
+		t.Errorf("%q %v, want %q", have, errs, want)
+	}
+}
+
 // A gap in one DATA frame leaves the table whole.
 func TestGapInData(t *testing.T) {
 	stream, _, frames := requests(4)
@@ -475,6 +497,25 @@ func TestBounds(t *testing.T) {
 	ms, _ = all(&c, true, slices.Concat(start(), pack(1, 4, 1, get), pack(0, 0, 1, make([]byte, 5000)), pack(0, 1, 1, make([]byte, 70000))), 999)
 	if len(ms) != 1 || len(ms[0].Body) != 10 || ms[0].BodyLen != 75000 || ms[0].Truncated {
 		t.Errorf("%q", summary(ms))
+	}
+	c = Conn{}
+	c.Feed(true, start())
+	for round := range 2 {
+		for i := range 20 {
+			c.Feed(true, slices.Concat(pack(1, 4, uint32(40*round+2*i+1), get), pack(0, 0, uint32(40*round+2*i+1), make([]byte, 1<<20))))
+			drain(&c)
+		}
+		kept := 0
+		for i := range 20 {
+			ms, _ = all(&c, true, pack(0, 1, uint32(40*round+2*i+1), nil), 1000)
+			if len(ms) != 1 || ms[0].BodyLen != 1<<20 {
+				t.Fatalf("%d messages", len(ms))
+			}
+			kept += len(ms[0].Body)
+		}
+		if kept != maxBodies || c.sides[1].kept != 0 {
+			t.Errorf("round %d: %d bytes are kept", round, kept)
+		}
 	}
 }
 

@@ -183,7 +183,6 @@ type half struct {
 	missed   uint64 // records seen since
 	lost     bool   // others may be missing since
 	lostSize int64  // bytes in gaps since
-	gapCount int64  // gaps since
 	skipBase int64  // Skipped at that time
 	unsure   bool   // how many are lost is not known
 	epochs   [4]epoch
@@ -364,7 +363,6 @@ func (c *Conn) gap(h *half, n int64) {
 	h.hs = h.hs[:0]
 	h.lost, h.prevLen = true, 0
 	h.lostSize += n
-	h.gapCount++
 	if n == 0 {
 		h.unsure = true
 	}
@@ -434,7 +432,7 @@ func (c *Conn) waits(d int, r Record) bool {
 	if p.ch == nil || p.sh == nil {
 		return p.sh != nil && !other.noHello
 	}
-	if isTLS13(p.sh.Version) || other.level > levelClear || other.ccs || other.lost {
+	if isTLS13(p.sh.Version) || !keyIsSent(p.sh.CipherSuite) || other.level > levelClear || other.ccs || other.lost {
 		return false
 	}
 	// Only the client's key exchange can name the secret.
@@ -529,9 +527,6 @@ func (c *Conn) record(d int, r Record, off int64, e *Event) (ok bool, err error)
 	}
 	if r.Type == TypeChangeCipherSpec {
 		h.ccs, h.framer.encrypted = true, true
-		if h.level == levelClear {
-			h.enter(levelClear) // numbers begin here
-		}
 		if d != c.client && !h.done && !h.lost && c.client >= 0 && len(c.pairs) > 0 && !c.is13() && c.pairs[0].sh != nil {
 			c.status.Resumed = true // RFC 5077, 3.1: with a ticket, and no session id
 		}
@@ -580,7 +575,7 @@ func (c *Conn) remember(p *pair) {
 
 // found forgets what may be missing.
 func (h *half) found() {
-	h.lost, h.unsure, h.lostSize, h.gapCount = false, false, 0, 0
+	h.lost, h.unsure, h.lostSize = false, false, 0
 	h.skipBase = h.Skipped
 }
 
@@ -689,15 +684,15 @@ func (c *Conn) scratch() []byte {
 	return c.shared.out
 }
 
-// window is where to search a sequence number after gaps: the lost bytes are so
-// many records at least, and at most; each gap may also have cut two others.
+// window is where to search a sequence number after gaps: the lost bytes, with
+// those that were passed over since, are so many records at least, and at most.
 func (h *half) window(first uint64) (from, count uint64) {
 	if h.unsure {
 		return first, searchUnknown
 	}
 	lost := h.lostSize + h.Skipped - h.skipBase
 	least := max(0, h.lostSize/(recordHead+maxRecord)-2)
-	most := lost/minProtected + 2*h.gapCount + 1 + int64(min(h.missed, searchMost))
+	most := lost/minProtected + 1 + int64(min(h.missed, searchMost))
 	return first + uint64(least), uint64(min(most-least, searchMost))
 }
 
@@ -902,7 +897,9 @@ func (c *Conn) begins(b []byte, h *half) bool {
 	}
 	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
 	switch b[0] {
-	case 0, hsServerHelloDone, hsEndOfEarlyData:
+	case 0, hsServerHelloDone:
+		return n == 0 && !c.is13()
+	case hsEndOfEarlyData:
 		return n == 0
 	case hsClientHello, hsServerHello:
 		return n >= 38 && n <= maxHandshake
@@ -987,9 +984,7 @@ func (c *Conn) clientHello(d int, hello *ClientHello) {
 	c.changed = true
 	n := c.hellos[0]
 	if n > 0 && c.pairs[n-1].ch.Random == ch.Random {
-		early := c.pairs[n-1].ch.EarlyData
-		ch.EarlyData = ch.EarlyData || early // RFC 8446, 4.2.10: the first one's data may still come
-		c.pairs[n-1].ch = ch
+		c.pairs[n-1].ch = ch // RFC 8446, 4.1.2: after a HelloRetryRequest
 		return
 	}
 	if n == maxPairs {

@@ -394,7 +394,13 @@ func TestGaps(t *testing.T) {
 								t.Errorf("direction %d: %d records, want %d; lost is %d of type %d in %d; %+v", d, len(have), len(want), i, first.Type, lost.dir, c.Status())
 							}
 						}
+						if first.Type == TypeChangeCipherSpec && k.version < tls.VersionTLS13 && how == "whole" && !strings.Contains(story(es[lost.dir]), "+Finished") {
+							t.Errorf("the record after a lost ChangeCipherSpec: %s", story(es[lost.dir]))
+						}
 						s := c.Status()
+						if n := s.LostRecords; how == "middle" && n != 1 && !(k.version == tls.VersionTLS10 && n <= 1) {
+							t.Errorf("%d records lost", n)
+						}
 						want := Partly
 						if nothing {
 							want = NoHandshake

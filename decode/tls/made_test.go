@@ -379,7 +379,7 @@ func TestGap13(t *testing.T) {
 	t.Run("large records", func(t *testing.T) {
 		m := start13(t, 0x1301)
 		big := make([]byte, 1<<14)
-		n := 5000
+		n := 100000
 		size := n * len(m.ws[1].seal(23, big))
 		m.ws[1].seq = uint64(n)
 		m.c.Lost(1, int64(size))
@@ -612,4 +612,123 @@ func TestCCM(t *testing.T) {
 		}
 		sealed[i] ^= 1
 	}
+}
+
+// TestCorners has what no recording shows.
+func TestCorners(t *testing.T) {
+	t.Run("the caller changes events", func(t *testing.T) {
+		for _, id := range []uint16{0x1301, 0x009c} {
+			ps, lookup, _ := sealed(t, id)
+			c := NewConn(lookup, nil)
+			for _, p := range ps {
+				c.Feed(p.dir, p.data)
+				for {
+					var e Event
+					_, ok, err := c.Next(&e)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if !ok {
+						break
+					}
+					if e.ClientHello != nil {
+						*e.ClientHello = ClientHello{}
+					}
+					if e.ServerHello != nil {
+						*e.ServerHello = ServerHello{}
+					}
+				}
+			}
+			if s := c.Status(); s.Encryption != Decrypted {
+				t.Errorf("%04x: %+v", id, s)
+			}
+		}
+	})
+	t.Run("a lost ServerHello keeps nobody waiting", func(t *testing.T) {
+		ps, lookup, _ := sealed(t, 0x1303)
+		c := NewConn(lookup, nil)
+		var es [2][]Event
+		for i, p := range ps {
+			if i == 1 {
+				c.Lost(p.dir, int64(len(p.data)))
+			} else {
+				c.Feed(p.dir, p.data)
+			}
+			collect(c, &es)
+		}
+		for dir := range es {
+			if len(contents(es[dir])) != 6 {
+				t.Errorf("direction %d: %s", dir, story(es[dir]))
+			}
+		}
+	})
+	t.Run("the beginning of a message is lost", func(t *testing.T) {
+		s := &aes128GCM
+		secrets := map[string][]byte{"SERVER_HANDSHAKE_TRAFFIC_SECRET": random(5), "SERVER_TRAFFIC_SECRET_0": random(6)}
+		hs, app := writer13(t, s, random(5)), writer13(t, s, random(6))
+		flight := slices.Concat(message(8, []byte{0, 9, 0, 16, 0, 5, 0, 3, 2, 'h', '2'}), message(20, make([]byte, 32)))
+		c := NewConn(keysFor(random(1), secrets), nil)
+		var es [2][]Event
+		c.Feed(0, clearRecord(0x0301, 22, clientHelloOf(version13, 0x1301, random(1), versions13)))
+		c.Feed(1, clearRecord(0x0303, 22, serverHelloOf(version13, 0x1301, random(2), version13Chosen)))
+		collect(c, &es)
+		c.Lost(1, int64(len(hs.seal(22, flight[:5]))))
+		c.Feed(1, slices.Concat(hs.seal(22, flight[5:20]), hs.seal(22, flight[20:]), app.seal(23, []byte("data"))))
+		collect(c, &es)
+		if got := story(es[1]); got != "ServerHello +EncryptedHandshake(cut) +EncryptedHandshake(cut) +64617461" {
+			t.Error(got)
+		}
+	})
+	t.Run("a gap before the null cipher", func(t *testing.T) {
+		c := NewConn(keysFor(nil, nil), nil)
+		var es [2][]Event
+		c.Feed(0, clearRecord(0x0303, 22, clientHelloOf(0x0303, 0x003b, random(1))))
+		c.Feed(1, clearRecord(0x0303, 22, serverHelloOf(0x0303, 0x003b, random(2))))
+		collect(c, &es)
+		c.Lost(1, 100)
+		w := writers12(t, 0x0303, &nullSHA256, nil, random(1), random(2), false)[1]
+		c.Feed(1, slices.Concat(clearRecord(0x0303, 22, message(12, make([]byte, 60))), clearRecord(0x0303, 22, message(14, nil)), clearRecord(0x0303, 20, []byte{1}), w.seal(22, message(20, make([]byte, 12))), w.seal(23, []byte("data"))))
+		collect(c, &es)
+		if got := story(es[1]); got != "ServerHello ServerKeyExchange ServerHelloDone ChangeCipherSpec Finished 64617461" {
+			t.Error(got)
+		}
+	})
+	t.Run("trials are bounded", func(t *testing.T) {
+		m := start13(t, 0x1301)
+		m.c.Lost(1, 0)
+		for range 200 {
+			m.feed(1, clearRecord(0x0303, 23, make([]byte, 1<<14)))
+		}
+		if m.c.trials < -1<<20 {
+			t.Errorf("%d bytes more than allowed", -m.c.trials)
+		}
+		if s := m.c.Status(); s.Failed != 200 {
+			t.Errorf("%+v", s)
+		}
+	})
+	t.Run("HelloRetryRequest refuses 0-RTT", func(t *testing.T) {
+		secrets := map[string][]byte{}
+		for i, l := range []string{"CLIENT_HANDSHAKE_TRAFFIC_SECRET", "SERVER_HANDSHAKE_TRAFFIC_SECRET", "CLIENT_TRAFFIC_SECRET_0"} {
+			secrets[l] = random(byte(i + 4))
+		}
+		early, hs, app := writer13(t, &aes128GCM, random(9)), writer13(t, &aes128GCM, random(4)), writer13(t, &aes128GCM, random(6))
+		ps := []piece{
+			{0, clearRecord(0x0301, 22, clientHelloOf(version13, 0x1301, random(1), versions13, extension(extEarlyData, nil)))},
+			{0, early.seal(23, []byte("refused"))},
+			{1, clearRecord(0x0303, 22, serverHelloOf(version13, 0x1301, retryRandom[:], version13Chosen))},
+			{0, clearRecord(0x0303, 22, clientHelloOf(version13, 0x1301, random(1), versions13))},
+			{1, clearRecord(0x0303, 22, serverHelloOf(version13, 0x1301, random(2), version13Chosen))},
+			{0, hs.seal(22, message(20, make([]byte, 32)))}, {0, app.seal(23, []byte("data"))},
+		}
+		for _, o := range []order{asSent, clientFirst, serverFirst} {
+			c := NewConn(keysFor(random(1), secrets), nil)
+			es, _ := play(c, ps, o, 1000)
+			if got := story(es[0]); got != "ClientHello -ApplicationData ClientHello +Finished +64617461" {
+				t.Errorf("%d: %s", o, got)
+			}
+			if s := c.Status(); s.Encryption != Partly || s.Failed != 1 || !strings.Contains(s.Note, "0-RTT") {
+				t.Errorf("%d: %+v", o, s)
+			}
+		}
+	})
 }

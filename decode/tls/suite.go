@@ -113,6 +113,16 @@ func suiteOf(id uint16) *suite {
 	return nil
 }
 
+// keyIsSent tells whether the client sends the pre-master secret, encrypted:
+// the suites of TLS_RSA_WITH that are read here.
+func keyIsSent(id uint16) bool {
+	switch id {
+	case 0x000a, 0x002f, 0x0035, 0x003c, 0x003d, 0x009c, 0x009d, 0xc09c, 0xc09d, 0xc0a0, 0xc0a1:
+		return true
+	}
+	return false
+}
+
 // suites13 are those of TLS 1.3 for a secret of n bytes: what is tried when
 // the ServerHello that names one is missing.
 func suites13(n int) []*suite {

@@ -321,6 +321,16 @@ func TestLost(t *testing.T) {
 			})
 		}
 	}
+	t.Run("last record", func(t *testing.T) {
+		var p Parser
+		p.Lost(5)
+		es, _ := all(&p, append(unhex(t, "eeee"), app(3)...), 2)
+		p.Finish()
+		more, _ := drain(&p)
+		if es = append(es, more...); kinds(es) != "ApplicationData" || es[0].Off != 7 {
+			t.Errorf("%+v", es)
+		}
+	})
 	t.Run("false header in ciphertext", func(t *testing.T) {
 		var p Parser
 		p.Lost(5)
