@@ -726,7 +726,7 @@ func TestCorners(t *testing.T) {
 			if got := story(es[0]); got != "ClientHello -ApplicationData ClientHello +Finished +64617461" {
 				t.Errorf("%d: %s", o, got)
 			}
-			if s := c.Status(); s.Encryption != Partly || s.Failed != 1 || !strings.Contains(s.Note, "0-RTT") {
+			if s := c.Status(); s.Encryption != Partly || s.Failed != 1 || !strings.Contains(s.Note, "0-RTT") || len(c.pairs) != 1 {
 				t.Errorf("%d: %+v", o, s)
 			}
 		}

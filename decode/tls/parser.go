@@ -74,6 +74,10 @@ type Event struct {
 // The caller feeds bytes in order and calls Next after each Feed until it has
 // neither an event nor an error, and Finish and Next at the end. Memory is
 // bounded as long as it does.
+//
+// Feed appends the stream's next bytes, which are copied; Finish tells that it
+// has ended; Offset is that of the first byte that is not yet read; Skipped
+// counts bytes that were passed over in search of a record.
 type Parser struct {
 	framer
 	messages
