@@ -75,6 +75,12 @@ func (f *Flow) End(dir uint8) netip.AddrPort {
 	return f.Dst
 }
 
+// TLSClient is the direction of the TLS client; ok tells whether a hello was seen
+// that says so.
+func (f *Flow) TLSClient() (dir uint8, ok bool) {
+	return uint8(f.tlsClient), f.ClientHello || f.TLSVersion != 0
+}
+
 // App is the protocol that most of the flow's messages speak; what carries
 // media counts before what sets it up on the same ports (RFC 7983).
 func (f *Flow) App() App {

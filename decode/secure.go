@@ -270,6 +270,24 @@ func (d *Decoder) trySDES(m *secureMedia, dir uint8, src netip.AddrPort, open fu
 	return nil, nil
 }
 
+// DTLSHello is when the first ClientHello of the flow's DTLS handshake began, 0
+// while none was seen.
+func (f *Flow) DTLSHello() Time {
+	if f.secure == nil || f.secure.dtls == nil {
+		return 0
+	}
+	return Time(f.secure.dtls.Status().ClientHelloAt)
+}
+
+// DTLSFinished is when the handshake was done as far as it was seen: the later
+// Finished of both sides (RFC 6347 4.2.4), 0 before any.
+func (f *Flow) DTLSFinished() Time {
+	if f.secure == nil || f.secure.dtls == nil {
+		return 0
+	}
+	return Time(f.secure.dtls.Status().FinishedAt)
+}
+
 // closeMedia says how far a UDP flow's encryption could be read.
 func (f *Flow) closeMedia() {
 	m := f.secure

@@ -27,11 +27,17 @@ type Trace struct {
 	Messages        []Message
 	Clocks          []Clock
 	Oddities        []Oddity
-	First, Last     Time // of all frames
+	Posts           []Post    // by time; no table
+	Latencies       []Latency // by call; no table
+	First, Last     Time      // of all frames
 }
 
 // Builder collects events. Make one with New; it is for one goroutine.
 type Builder struct {
+	// DialedCreated: date_created of a call is when it was dialed, not when it
+	// was accepted; it was queued queue_time before.
+	DialedCreated bool
+
 	files  []string
 	ledger *decode.Ledger
 
@@ -50,13 +56,19 @@ type Builder struct {
 	rtcpSenders map[uint32]bool
 	reports     map[reportKey]senderReport
 	bySSRC      map[uint32]*ssrcReports
+	setups      map[uint32]*setup   // by flow ID
+	frags       map[string]*sipCall // by ICE user name fragment
 
 	openHTTP    map[httpKey][]openRequest // requests without a response
 	httpSignals int
+	waitingHTTP int // requests in openHTTP
+	clocks      clocks
+	posts       []Post
 	wsSignals   int
 
 	lines   map[uint32]*gatewayLine // signaling connections of browsers, by flow
 	browser map[string]*sipCall     // browser calls by CallSid or temporary id
+	infer   inference               // what encrypted traffic shows
 
 	witnesses    map[string]*witness // by kind and id
 	witnessOrder []*witness
@@ -93,6 +105,8 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		rtcpSenders: map[uint32]bool{},
 		reports:     map[reportKey]senderReport{},
 		bySSRC:      map[uint32]*ssrcReports{},
+		setups:      map[uint32]*setup{},
+		frags:       map[string]*sipCall{},
 		openHTTP:    map[httpKey][]openRequest{},
 		lines:       map[uint32]*gatewayLine{},
 		browser:     map[string]*sipCall{},
@@ -117,6 +131,11 @@ func (b *Builder) Add(ev *decode.Event) {
 		b.addSIP(ev)
 	case decode.EventRTCP:
 		b.addRTCP(ev)
+		b.clockReport(ev)
+	case decode.EventSTUN:
+		b.addSTUN(ev)
+	case decode.EventDTLS:
+		b.addDTLS(ev)
 	case decode.EventDNS:
 		b.addDNS(ev)
 	case decode.EventTLS:
@@ -264,6 +283,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.bindStreams(list)
 	observed := observedHost(flows)
 	b.makeCalls(t, list, observed, last)
+	b.inferCalls(t, flows, list, last)
 	b.applyReports(list)
 	for i, s := range list {
 		s.id = uint32(i + 1)
@@ -273,6 +293,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 		}
 		t.Streams = append(t.Streams, row)
 		s.joinIntervals()
+		s.rate(&t.Streams[i])
 		for _, iv := range s.intervals {
 			iv.StreamID = s.id
 			t.StreamIntervals = append(t.StreamIntervals, iv)
@@ -282,7 +303,10 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.resources.rows(t, b.files, b.callIDs)
 	b.joinWitnesses(t)
 	makeArrivals(t, b)
+	b.waits(t, b.clockRows(t))
+	b.postRows(t)
 	t.Flows = flowRows(flows, b, list)
+	b.latencies(t)
 	t.Hosts = b.hostRows(flows, list, observed)
 	b.makeOddities(t)
 	return t

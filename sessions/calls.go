@@ -89,6 +89,7 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 			*at = s.first
 		}
 	}
+	b.applySetups(rows, streams)
 	for _, r := range rows {
 		t.Calls = append(t.Calls, r.Call)
 	}
@@ -283,7 +284,8 @@ func observedHost(flows []*decode.Flow) netip.Addr {
 // endpointKind tells what an arrival's endpoint is.
 func endpointKind(to, arrivedBy string) string {
 	switch {
-	case strings.HasPrefix(to, "client:"), arrivedBy == "pstream-invite", arrivedBy == "matrix-invite":
+	case strings.HasPrefix(to, "client:"), arrivedBy == "pstream-invite", arrivedBy == "matrix-invite",
+		arrivedBy != "" && arrivedBy != "sip-invite" && arrivedBy != "resource" && to == "": // inferred: see infer.go
 		return "browser"
 	case strings.HasPrefix(to, "sip:"), strings.HasPrefix(to, "sips:"), arrivedBy == "sip-invite":
 		return "sip"

@@ -54,9 +54,12 @@ func (b *Builder) addDNS(ev *decode.Event) {
 func (b *Builder) addTLS(ev *decode.Event) {
 	m := ev.TLS
 	switch m.Kind {
+	case tls.KindApplicationData:
+		b.sealedRecord(ev)
 	case tls.KindClientHello:
 		if m.ClientHello != nil {
 			b.nameHost(ev.Dst().Addr(), m.ClientHello.SNI, "sni")
+			b.sealedHello(ev)
 		}
 	case tls.KindCertificate:
 		if m.Certificate == nil { // damaged

@@ -23,8 +23,13 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 			b.nameHost(ev.Dst().Addr(), host, "http-host")
 		}
 	}
+	rung := int32(len(b.signals))
 	if b.httpSignals >= maxHTTPSignals {
 		b.capped("http messages")
+		rung = -1
+	}
+	b.exchange(ev, rung)
+	if rung < 0 {
 		return
 	}
 	b.httpSignals++
@@ -34,25 +39,11 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 	if m.Request {
 		s.Kind = strings.ToValidUTF8(m.Method+" "+resourceOf(m.Target), "\uFFFD")
 		s.Label = s.Kind
-		k := httpKey{ev.Flow.ID, ev.Dir, ev.Stream}
-		b.openHTTP[k] = append(b.openHTTP[k], openRequest{signal: int32(len(b.signals)), at: ev.Time,
-			post: m.Method == "POST", rest: strings.Contains(m.Target, "/2010-04-01/Accounts")})
 		b.httpBody(ev, &s)
 	} else {
 		s.Kind = strconv.Itoa(m.Status)
 		s.Label = strings.ToValidUTF8(strings.TrimSpace(s.Kind+" "+m.Reason), "\uFFFD")
 		s.StatusCode = decode.Some(int64(m.Status))
-		k := httpKey{ev.Flow.ID, 1 - ev.Dir, ev.Stream}
-		if open := b.openHTTP[k]; len(open) > 0 && m.Status >= 200 {
-			q := &b.signals[open[0].signal]
-			q.DurationMS = between(q.At, ev.Time, 1e6)
-			if open[0].rest && m.Status < 300 {
-				b.restAnswer(ev, open[0])
-			}
-			if b.openHTTP[k] = open[1:]; len(open) == 1 {
-				delete(b.openHTTP, k)
-			}
-		}
 	}
 	s.Detail = b.keepDetail([]byte(cut(m.Detail(), maxDetail)))
 	b.signals = append(b.signals, s)
@@ -66,15 +57,67 @@ type httpKey struct {
 
 // openRequest is a request that waits for its response.
 type openRequest struct {
-	signal     int32
+	signal     int32 // -1 when it is none
 	at         Time
 	post, rest bool
+	long       bool  // of several segments
+	made       *Post // when it is to create a call or a message
+}
+
+const maxOpenHTTP = 1 << 18 // requests without a response
+
+// exchange joins each response with its request; rung is the signal that
+// the message becomes, -1 for none.
+func (b *Builder) exchange(ev *decode.Event, rung int32) {
+	m := ev.HTTP
+	if m.Request {
+		if b.waitingHTTP >= maxOpenHTTP {
+			// from here on a response could be taken for another request's
+			b.capped("requests without a response")
+			return
+		}
+		b.waitingHTTP++
+		q := openRequest{signal: rung, at: ev.Time, post: m.Method == "POST", long: ev.Pos.First != ev.Pos.Frame,
+			rest: strings.Contains(m.Target, "/2010-04-01/Accounts") || strings.Contains(m.Target, "/2008-08-01/Accounts")}
+		if q.post {
+			if kind, account := creates(m.Target); kind != "" {
+				q.made = &Post{Kind: kind, Account: strings.ToValidUTF8(cut(account, 64), "\uFFFD")}
+				q.made.ask(ev)
+			}
+		}
+		k := httpKey{ev.Flow.ID, ev.Dir, ev.Stream}
+		b.openHTTP[k] = append(b.openHTTP[k], q)
+		return
+	}
+	k := httpKey{ev.Flow.ID, 1 - ev.Dir, ev.Stream}
+	open := b.openHTTP[k]
+	if len(open) == 0 || m.Status < 200 { // 1xx is followed by another (RFC 9110, 15.2)
+		return
+	}
+	q := &open[0]
+	if q.signal >= 0 {
+		s := &b.signals[q.signal]
+		s.DurationMS = between(s.At, ev.Time, 1e6)
+	}
+	b.clockDate(ev, q)
+	if q.rest && m.Status < 300 {
+		b.restAnswer(ev, q, rung)
+	}
+	if q.made != nil {
+		b.answered(*q.made, ev)
+	}
+	if b.openHTTP[k] = open[1:]; len(open) == 1 {
+		delete(b.openHTTP, k)
+	}
+	if b.waitingHTTP < maxOpenHTTP {
+		b.waitingHTTP--
+	}
 }
 
 // restAnswer reads what a REST resource answered: what a POST created was
 // accepted between request and response, and lists are exports found in
 // traffic.
-func (b *Builder) restAnswer(ev *decode.Event, q openRequest) {
+func (b *Builder) restAnswer(ev *decode.Event, q *openRequest, rung int32) {
 	body, err := http.Decode(ev.HTTP.ContentEncoding, ev.HTTP.Body, maxBody)
 	if err != nil || len(body) == 0 {
 		return
@@ -85,10 +128,15 @@ func (b *Builder) restAnswer(ev *decode.Event, q openRequest) {
 		inner.Resource, inner.WireLen = r, 0
 		r.Record = ev.Pos.Frame
 		b.resources.add(&inner, b.ledger)
-		if q.post {
+		if q.made != nil {
 			b.resources.post(r.SID, q.at, ev.Time)
+			b.clockCreated(ev, q, r)
+			p := q.made
+			p.SID, p.From, p.Service = r.SID, firstOf(p.From, r.From), firstOf(p.Service, r.MessagingServiceSID)
+		}
+		if q.post && q.signal >= 0 && rung >= 0 {
 			b.aboutCall(int(q.signal), r.SID)
-			b.aboutCall(len(b.signals), r.SID)
+			b.aboutCall(int(rung), r.SID)
 		}
 		return nil
 	})

@@ -211,7 +211,8 @@ func (b *Builder) bindICE(c *sipCall, ev *decode.Event, text []byte) {
 	caller := ev.FromClient == c.outgoing
 	for i := range b.sdp.Media {
 		md := &b.sdp.Media[i]
-		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: true, caller: caller, codecs: slices.Clone(md.Codecs)}
+		b.noteFragment(md.ICEUfrag, c)
+		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: true, caller: caller, level: levelOf(md), codecs: slices.Clone(md.Codecs)}
 		if a := md.Addr.IP.Unmap(); a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && md.Port > 9 && md.Port <= 65535 {
 			b.bind(netip.AddrPortFrom(a, uint16(md.Port)), bd)
 		}

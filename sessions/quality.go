@@ -1,6 +1,7 @@
 package sessions
 
 import (
+	"bytes"
 	"maps"
 	"math"
 	"slices"
@@ -227,11 +228,10 @@ func sdkMOS(rtt, jitter, lossPct float64) Float {
 	return decode.Some(1 + 0.035*r + 0.000007*r*(r-60)*(100-r))
 }
 
-// drift is the least-squares line through how far the sender's clock is ahead
-// of the capture's, over time. Every eighth number is a sample: enough to
+// drift is the least-squares line of a sender's clock over the capture's. Every eighth number is a sample: enough to
 // average jitter out, and the sums cost nothing.
 type drift struct {
-	n, x, y, xx, xy float64 // x in s, y in ms
+	n, x, y, xx, xy float64 // x in s, y in ticks
 }
 
 const driftEvery = 8
@@ -244,14 +244,15 @@ func (d *drift) add(x, y float64) {
 	d.xy += x * y
 }
 
-// ppm is the slope, unknown for fewer than minDrift samples.
-func (d *drift) ppm() Float {
+// ppm is how much faster than its clock rate the line rises, unknown for fewer
+// than minDrift samples.
+func (d *drift) ppm(clock int64) Float {
 	const minDrift = 8
 	spread := d.xx - d.x*d.x/d.n
 	if d.n < minDrift || !(spread > 0) {
 		return Float{}
 	}
-	return decode.Some((d.xy - d.x*d.y/d.n) / spread * 1e3)
+	return decode.Some(((d.xy-d.x*d.y/d.n)/spread/float64(clock) - 1) * 1e6)
 }
 
 // sound is what a stream's packets tell of loudness, from the best witness:
@@ -264,10 +265,10 @@ type sound struct {
 	element uint8 // extension element of the level; 0 none
 	secure  bool  // payloads are ciphertext unless they were opened
 
-	by     witness // of the packet before
-	silent bool    // it was
-	ticks  [witnesses]int64
-	quiet  [witnesses]int64
+	by     soundSource // of the packet before
+	silent bool        // it was
+	ticks  [soundSources]int64
+	quiet  [soundSources]int64
 
 	power  float64 // sum over packets with a level; 1 is 0 dBov
 	levels int64
@@ -284,14 +285,14 @@ const (
 	soundNoise
 )
 
-type witness uint8
+type soundSource uint8
 
 const (
-	byNone witness = iota
+	byNone soundSource = iota
 	byLevel
 	byEnergy
 	byDTX
-	witnesses
+	soundSources
 )
 
 const (
@@ -299,6 +300,7 @@ const (
 	opusDTX      = 3       // bytes of a packet that has no more than its TOC (RFC 6716 3.1)
 	maxHeldTicks = 1 << 22 // of one packet; more is a timestamp that began anew
 	energyStep   = 7       // every so manieth sample is looked at: no divisor of the period of usual tones
+	energyEvery  = 4       // packets of which one is looked at: silences are longer than that
 	energyMost   = 1024    // bytes of a payload that are looked at
 )
 
@@ -325,6 +327,9 @@ func (a *sound) hear(h *rtp.Header, step int32, opened bool, size int) {
 		if a.silent {
 			a.quiet[a.by] += int64(step)
 		}
+	}
+	if a.by == byEnergy && h.Seq%energyEvery != 0 && (a.kind == soundMuLaw || a.kind == soundALaw) {
+		return // as the one before
 	}
 	a.by, a.silent = byNone, false
 	if a.element != 0 && h.Ext != nil {
@@ -446,6 +451,8 @@ type setup struct {
 	check, success, hello, finished moment
 	checks                          [4]checkID // the latest, until one succeeded
 	next                            uint8
+	began                           [2]moment // first DTLS datagram of each side
+	call                            *sipCall  // by the user names of its checks
 }
 
 type checkID struct {
@@ -494,6 +501,10 @@ func (b *Builder) addSTUN(ev *decode.Event) {
 		}
 		if s.check.at == 0 {
 			s.check = momentOf(ev)
+			to, from, _ := bytes.Cut(m.Username, []byte(":"))
+			if s.call = b.frags[string(to)]; s.call == nil {
+				s.call = b.frags[string(from)]
+			}
 		}
 		s.checks[s.next] = checkID{m.TransactionID, ev.Dir, true}
 		s.next = (s.next + 1) % uint8(len(s.checks))
@@ -505,14 +516,37 @@ func (b *Builder) addSTUN(ev *decode.Event) {
 	}
 }
 
+// noteFragment remembers whose ICE a user name fragment of SDP is: checks bear
+// the two of their call (RFC 8445 7.2.2), also from addresses that no SDP named
+// and through a relay.
+func (b *Builder) noteFragment(ufrag string, c *sipCall) {
+	if ufrag == "" {
+		return
+	}
+	if len(b.frags) >= maxMediaEnds {
+		b.capped("ICE user names")
+		return
+	}
+	b.frags[ufrag] = c
+}
+
 // addDTLS notes where a flow's handshake began and ended.
 func (b *Builder) addDTLS(ev *decode.Event) {
 	s := b.setupOf(ev.Flow)
 	if s == nil || ev.Time == 0 {
 		return
 	}
-	if s.hello.at == 0 && ev.Flow.DTLSHello() == ev.Time {
-		s.hello = momentOf(ev)
+	first := &s.began[ev.Dir]
+	if first.at == 0 {
+		*first = momentOf(ev)
+	}
+	if s.hello.at == 0 {
+		switch ev.Flow.DTLSHello() {
+		case ev.Time:
+			s.hello = momentOf(ev)
+		case first.at: // it came in fragments
+			s.hello = *first
+		}
 	}
 	if s.finished.at != ev.Time && ev.Flow.DTLSFinished() == ev.Time {
 		s.finished = momentOf(ev)
@@ -536,7 +570,10 @@ func (b *Builder) applySetups(rows []*callRow, streams []*stream) {
 	calls := make([]phases, len(rows))
 	for _, id := range slices.Sorted(maps.Keys(b.setups)) {
 		s := b.setups[id]
-		c := byFlow[id]
+		c := s.call
+		if c == nil {
+			c = byFlow[id]
+		}
 		if c == nil {
 			c = b.callOfSetup(s)
 		}

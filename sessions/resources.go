@@ -141,10 +141,25 @@ func messageRow(s *twilio.Resource) Message {
 			m.Encoding = "ucs2"
 		}
 		m.SegmentsGSM = decode.Some(s.Body.SegmentsGSM)
+		if s.SegmentsToll > 0 && tollFree(s.From) && strings.HasPrefix(s.To, "+1") {
+			m.SegmentsGSM = decode.Some(s.SegmentsToll)
+		}
 		m.Segments160 = decode.Some(twilio.Segments160(s.Body.Bytes))
 	}
 	m.WaitS = between(m.QueuedAt, m.SentAt, 1e9)
 	return m
+}
+
+// tollFree tells a toll-free number of the North American plan.
+func tollFree(number string) bool {
+	if len(number) != 12 || number[:2] != "+1" {
+		return false
+	}
+	switch number[2:5] {
+	case "800", "833", "844", "855", "866", "877", "888":
+		return true
+	}
+	return false
 }
 
 func callResourceRow(s *twilio.Resource) CallResource {
@@ -255,6 +270,21 @@ func callOfResource(r *CallResource) Call {
 	return c
 }
 
+// QueuedAt is the second in which the provider says it accepted the call, by
+// what date_created is taken for: the time of that (the API's own
+// description), or the time of dialing, queue_time later. 0 unknown.
+func (c *CallResource) QueuedAt(dialed bool) Time {
+	const day = 24 * 3600 * 1000 // a queue holds no call longer
+	switch q := c.QueueTimeMS; {
+	case !dialed || c.CreatedAt == 0:
+		return c.CreatedAt
+	case !q.Known || q.V < 0 || q.V > day || c.CreatedAt <= Time(q.V*1e6):
+		return 0
+	default:
+		return c.CreatedAt - Time(q.V*1e6)
+	}
+}
+
 const halfSecond = 500_000_000 // ns: a time cut to whole seconds is s + 0.5 within 0.5 s
 
 // makeArrivals makes one row per call that was queued or arrived, in queue
@@ -278,8 +308,8 @@ func makeArrivals(t *Trace, b *Builder) {
 			it.order = -int64(i)
 		}
 		it.CallID, it.CallSID, it.To, it.File = r.SID, r.SID, r.To, r.File
-		if r.CreatedAt != 0 {
-			it.QueuedAt, it.QueuedBy, it.QueuedErrorMS = r.CreatedAt+halfSecond, "resource", decode.Some(500.0)
+		if at := r.QueuedAt(b.DialedCreated); at != 0 {
+			it.QueuedAt, it.QueuedBy, it.QueuedErrorMS = at+halfSecond, "resource", decode.Some(500.0)
 		}
 		if r.StartedAt != 0 {
 			it.ArrivedAt, it.ArrivedBy, it.ArrivedErrorMS = r.StartedAt+halfSecond, "resource", decode.Some(500.0)
@@ -379,9 +409,6 @@ func makeArrivals(t *Trace, b *Builder) {
 		a := items[i].Arrival
 		a.Seq = int64(i + 1)
 		a.Endpoint = endpointKind(a.To, a.ArrivedBy)
-		if a.QueuedBy == "resource" && a.ArrivedBy == "resource" {
-			a.WaitS, a.WaitErrorS = between(a.QueuedAt, a.ArrivedAt, 1e9), decode.Some(1.0)
-		}
 		t.Arrivals = append(t.Arrivals, a)
 	}
 }

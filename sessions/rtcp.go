@@ -15,6 +15,10 @@ type senderReport struct{ at Time }
 type ssrcReports struct {
 	lost, jitter, rtt    float64
 	lostN, jitterN, rttN int64
+
+	// what the latest VoIP metrics block said (RFC 3611 4.7): over the whole
+	// reception, and used where the reports above said nothing
+	voipLost, voipRTT Float
 }
 
 const maxReports = 1 << 20
@@ -41,19 +45,37 @@ func (b *Builder) addRTCP(ev *decode.Event) {
 	for i := range c.RRs {
 		b.addReports(c.RRs[i].Reports, ev.Time)
 	}
+	for i := range c.VoIP {
+		v := &c.VoIP[i]
+		if s := b.reportsOf(v.SSRC); s != nil {
+			s.voipLost = decode.Some(float64(v.LossRate) / 256)
+			if v.RoundTripDelay > 0 {
+				s.voipRTT = decode.Some(float64(v.RoundTripDelay))
+			}
+		}
+	}
+}
+
+// reportsOf finds or makes what is reported about a source, nil beyond the bound.
+func (b *Builder) reportsOf(ssrc uint32) *ssrcReports {
+	s := b.bySSRC[ssrc]
+	if s == nil {
+		if len(b.bySSRC) >= maxReports {
+			b.capped("rtcp sources")
+			return nil
+		}
+		s = &ssrcReports{}
+		b.bySSRC[ssrc] = s
+	}
+	return s
 }
 
 func (b *Builder) addReports(blocks []rtcp.ReportBlock, now Time) {
 	for i := range blocks {
 		r := &blocks[i]
-		s := b.bySSRC[r.SSRC]
+		s := b.reportsOf(r.SSRC)
 		if s == nil {
-			if len(b.bySSRC) >= maxReports {
-				b.capped("rtcp sources")
-				return
-			}
-			s = &ssrcReports{}
-			b.bySSRC[r.SSRC] = s
+			return
 		}
 		s.lost += float64(r.FractionLost) / 256
 		s.lostN++
@@ -106,5 +128,11 @@ func (b *Builder) applyReports(list []*stream) {
 		s.fractionLost, s.fractionLostN = r.lost, r.lostN
 		s.remoteJitter, s.remoteJitterN = r.jitter, r.jitterN
 		s.rtt, s.rttN = r.rtt, r.rttN
+		if s.fractionLostN == 0 && r.voipLost.Known {
+			s.fractionLost, s.fractionLostN = r.voipLost.V, 1
+		}
+		if s.rttN == 0 && r.voipRTT.Known {
+			s.rtt, s.rttN = r.voipRTT.V, 1
+		}
 	}
 }

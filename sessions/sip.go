@@ -299,11 +299,12 @@ func (b *Builder) addSDP(c *sipCall, m *sip.Message, ev *decode.Event, body []by
 	caller := b.fromCaller(c, m)
 	for i := range b.sdp.Media {
 		md := &b.sdp.Media[i]
+		b.noteFragment(md.ICEUfrag, c)
 		addr := md.Addr.IP.Unmap()
 		if md.Port == 0 || md.Port > 65535 || !addr.IsValid() || addr.IsUnspecified() {
 			continue // rejected, a host name, or hold by RFC 2543: no address in it
 		}
-		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: strings.Contains(md.Proto, "SAVP"), caller: caller}
+		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: strings.Contains(md.Proto, "SAVP"), caller: caller, level: levelOf(md)}
 		bd.codecs = append(bd.codecs, md.Codecs...)
 		b.bind(netip.AddrPortFrom(addr, uint16(md.Port)), bd)
 	}

@@ -57,10 +57,15 @@ type stream struct {
 
 	eventType int16 // payload type of telephone-event; -1 none
 
+	src     *mediaEnd // nil when SDP had not named it
 	dst     *mediaEnd
 	version uint32 // of dst when last looked at
 
 	intervals []StreamInterval
+
+	loss  bursts // of numbers that left the window
+	drift drift
+	sound sound
 
 	fractionLost, remoteJitter, rtt    float64 // sums of what RTCP said
 	fractionLostN, remoteJitterN, rttN int64
@@ -78,15 +83,18 @@ const (
 func (s *stream) seen(ext int64) bool { return s.window[ext/64%(seqWindow/64)]>>(ext%64)&1 == 1 }
 func (s *stream) mark(ext int64)      { s.window[ext/64%(seqWindow/64)] |= 1 << (ext % 64) }
 
-// advance clears the window between the highest number so far and ext.
+// advance clears the window between the highest number so far and ext. A
+// number that leaves it unseen is lost for good.
 func (s *stream) advance(ext int64) {
-	n := ext - s.maxSeq
-	if n >= seqWindow {
-		s.window = [seqWindow / 64]uint64{}
-	} else {
-		for i := s.maxSeq + 1; i <= ext; i++ {
-			s.window[i/64%(seqWindow/64)] &^= 1 << (i % 64)
+	for i := s.maxSeq + 1; i <= min(ext, s.maxSeq+seqWindow); i++ {
+		w, bit := &s.window[i/64%(seqWindow/64)], uint64(1)<<(i%64)
+		if *w&bit == 0 && i-seqWindow >= s.baseSeq {
+			s.loss.lose(i-seqWindow, 1)
 		}
+		*w &^= bit
+	}
+	if n := ext - s.maxSeq - seqWindow; n > 0 {
+		s.loss.lose(s.maxSeq+1, n) // they never were in it
 	}
 	s.maxSeq = ext
 }
@@ -124,6 +132,7 @@ func (s *stream) sequence(seq uint16) (fresh bool) {
 			return true
 		}
 		s.expectedDone += s.maxSeq - s.baseSeq + 1
+		s.loss = s.losses()
 		s.spans++
 		s.restart(seq)
 		return true
@@ -147,7 +156,7 @@ func (s *stream) expected() int64 { return s.expectedDone + s.maxSeq - s.baseSeq
 // packets in order of arrival, jitter as RFC 3550 6.4.1 in milliseconds. The
 // pause before a marked packet, the first of a talk spurt, is no delta, and
 // telephone events, which share a timestamp, have no jitter.
-func (s *stream) add(h *rtp.Header, now Time, size int) {
+func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 	s.payloadType(h.PayloadType)
 	event := int16(h.PayloadType) == s.eventType
 	if event && (s.events == 0 || h.Timestamp != s.eventTS) {
@@ -155,6 +164,7 @@ func (s *stream) add(h *rtp.Header, now Time, size int) {
 		s.eventTS = h.Timestamp
 	}
 	second := s.interval(now - now%1e9)
+	var step int32
 	if s.packets > 0 {
 		delta := float64(now-s.prev) / 1e6
 		if !h.Marker {
@@ -163,7 +173,7 @@ func (s *stream) add(h *rtp.Header, now Time, size int) {
 				second.DeltaMaxMS = decode.Some(delta)
 			}
 		}
-		step := int32(h.Timestamp - s.timestamp)
+		step = int32(h.Timestamp - s.timestamp)
 		if s.clock > 0 && !event {
 			d := math.Abs(delta - float64(step)*1e3/float64(s.clock))
 			s.jitter += (d - s.jitter) / 16
@@ -173,6 +183,9 @@ func (s *stream) add(h *rtp.Header, now Time, size int) {
 			second.JitterMS = decode.Some(s.jitter)
 		}
 		s.tsSpan += int64(step)
+		if h.Seq%driftEvery == 0 && s.clock > 0 && !event {
+			s.drift.add(float64(now-s.first)*1e-9, float64(s.tsSpan))
+		}
 		if step > 0 && s.maxSeq&0xFFFF == int64(h.Seq-1) {
 			s.tsSteps++
 			if s.tsStepMin == 0 || uint32(step) < s.tsStepMin {
@@ -182,6 +195,7 @@ func (s *stream) add(h *rtp.Header, now Time, size int) {
 	} else {
 		s.first, s.firstTS = now, h.Timestamp
 	}
+	s.sound.hear(h, step, opened, size)
 	s.timestamp = h.Timestamp
 	s.prev = now
 	if now > s.last {
@@ -264,13 +278,17 @@ func (s *stream) payloadType(pt uint8) {
 	}
 	name, clock := s.codecOf(pt)
 	s.clockType = int16(pt)
+	s.sound.kind, s.sound.element = soundOf(name), s.levelElement()
+	s.sound.secure = s.flow.Apps[decode.AppDTLS] > 0 || s.dst.secure || s.src != nil && s.src.secure
 	if name == "telephone-event" {
 		s.eventType = int16(pt)
 	}
 	if isAuxiliary(name) && s.typeCount > 1 {
 		return // an event or comfort noise packet does not change the stream's codec
 	}
-	s.clock = clock
+	if s.clock != clock {
+		s.clock, s.drift = clock, drift{}
+	}
 	if s.codec == "" || isAuxiliary(s.codec) {
 		s.codec = name
 	}
@@ -279,12 +297,19 @@ func (s *stream) payloadType(pt uint8) {
 func isAuxiliary(codec string) bool { return codec == "telephone-event" || codec == "CN" }
 
 // codecOf is the encoding of a payload type by the latest SDP of the receiver's
-// address, else by RFC 3551's static table.
+// address, else of the sender's (a browser's own address may be in none, and
+// both sides are to use one number: RFC 3264 5.1), else by RFC 3551's static
+// table.
 func (s *stream) codecOf(pt uint8) (string, int64) {
-	for i := len(s.dst.bindings) - 1; i >= 0 && i > len(s.dst.bindings)-8; i-- {
-		for _, c := range s.dst.bindings[i].codecs {
-			if c.PT == int(pt) && c.ClockHz > 0 {
-				return c.Name, int64(c.ClockHz)
+	for _, end := range [...]*mediaEnd{s.dst, s.src} {
+		if end == nil {
+			continue
+		}
+		for i := len(end.bindings) - 1; i >= 0 && i > len(end.bindings)-8; i-- {
+			for _, c := range end.bindings[i].codecs {
+				if c.PT == int(pt) && c.ClockHz > 0 {
+					return c.Name, int64(c.ClockHz)
+				}
 			}
 		}
 	}
@@ -292,6 +317,29 @@ func (s *stream) codecOf(pt uint8) (string, int64) {
 		return name, int64(hz)
 	}
 	return "", 0
+}
+
+// levelElement is the header extension element of the audio level (RFC 6464)
+// by the latest SDP of either end, 0 when there is none.
+func (s *stream) levelElement() uint8 {
+	for _, end := range [...]*mediaEnd{s.dst, s.src} {
+		if end != nil && len(end.bindings) > 0 {
+			if id := end.bindings[len(end.bindings)-1].level; id != 0 {
+				return id
+			}
+		}
+	}
+	return 0
+}
+
+// levelOf is the element that a medium maps to the audio level.
+func levelOf(md *sdp.Media) uint8 {
+	for _, e := range md.ExtMap {
+		if e.URI == "urn:ietf:params:rtp-hdrext:ssrc-audio-level" && e.ID > 0 && e.ID < 256 {
+			return uint8(e.ID)
+		}
+	}
+	return 0
 }
 
 // mediaEnd is a transport address that SDP gave for media.
@@ -309,7 +357,8 @@ type binding struct {
 	codecs []sdp.Codec
 	ptime  float64
 	secure bool
-	caller bool // side that receives there
+	caller bool  // side that receives there
+	level  uint8 // header extension element of the audio level, 0 none
 }
 
 // streamSet is what the two directions of one flow carry.
@@ -354,7 +403,7 @@ func (b *Builder) addRTP(ev *decode.Event) {
 	if ev.Decrypted {
 		s.opened++
 	}
-	s.add(h, ev.Time, ev.WireLen)
+	s.add(h, ev.Time, ev.WireLen, ev.Decrypted)
 }
 
 func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
@@ -402,7 +451,7 @@ func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
 
 func (b *Builder) newStream(set *streamSet, ev *decode.Event) *stream {
 	dst := ev.Dst()
-	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, pos: ev.Pos, clockType: -1, eventType: -1, dst: b.mediaEnd(dst)}
+	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, pos: ev.Pos, clockType: -1, eventType: -1, src: b.ends[ev.Src()], dst: b.mediaEnd(dst)}
 	s.version = s.dst.version
 	list := append(set.all[ev.Dir], s)
 	set.all[ev.Dir] = list
@@ -424,6 +473,7 @@ func (b *Builder) newStream(set *streamSet, ev *decode.Event) *stream {
 func (b *Builder) reviewStream(set *streamSet, s *stream, ev *decode.Event) *stream {
 	s.version = s.dst.version
 	s.clockType = -1
+	s.src = b.ends[s.flow.End(s.dir)]
 	if s.packets == 0 {
 		return s
 	}
@@ -509,7 +559,9 @@ func (b *Builder) boundByRTCP(s *stream) bool {
 func (b *Builder) bindStreams(list []*stream) {
 	var late []*stream
 	for _, s := range list {
-		if c := b.bestCall(s, false); c != nil {
+		if ice := b.setups[s.flow.ID]; ice != nil && ice.call != nil {
+			s.call = ice.call
+		} else if c := b.bestCall(s, false); c != nil {
 			s.call = c
 		} else {
 			late = append(late, s)
@@ -612,8 +664,8 @@ func (s *stream) row(files []string) Stream {
 		if s.tsStepMin > 0 {
 			r.PtimeMS = decode.Some(float64(s.tsStepMin) * 1e3 / float64(s.clock))
 		}
-		if wall := s.last.Sub(s.first); wall > 10e9 && s.spans == 0 {
-			r.ClockDriftPPM = decode.Some((float64(s.tsSpan)*1e9/float64(s.clock)/float64(wall) - 1) * 1e6)
+		if s.last.Sub(s.first) > 10e9 && s.spans == 0 {
+			r.ClockDriftPPM = s.drift.ppm(s.clock)
 		}
 	}
 	if s.fractionLostN > 0 {

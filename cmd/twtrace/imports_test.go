@@ -120,6 +120,9 @@ func checkFile(t *testing.T, pkg, path string) {
 			}
 		}
 		for _, p := range noProcess {
+			if name == "net" && pkg == "fixtures" {
+				continue // an in-memory pipe, for the load that measures decryption
+			}
 			if name == p && pkg != "cmd/twtrace" {
 				t.Errorf("%s imports %s: only the command may", path, name)
 			}

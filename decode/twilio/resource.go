@@ -57,6 +57,9 @@ type Resource struct {
 	QueueTimeKnown bool
 
 	Body Body
+	// SegmentsToll is the segments of the text if a toll-free number sends it;
+	// 0 when they are the same.
+	SegmentsToll int64
 
 	Record int64 // 1-based among all records of the file, refused ones too
 	Offset int64 // byte where the object, element or row begins
@@ -144,6 +147,7 @@ type acc struct {
 	list    bool   // a member of a list's name holds an array
 	tooBig  bool
 	body    Body
+	toll    int64 // see Resource.SegmentsToll
 	buf     []byte
 	at      [nFields]struct{ off, end int32 }
 }
@@ -167,7 +171,12 @@ func (a *acc) set(f field, v []byte) {
 		return
 	}
 	if f == fBody {
-		a.body = Segments(v)
+		a.body, a.toll = Segments(v), 0
+		if n := a.body.SegmentsGSM; n > 1 { // a single segment holds the same
+			if t := SegmentsToll(v).SegmentsGSM; t != n {
+				a.toll = t
+			}
+		}
 		a.has |= 1 << f
 		return
 	}
@@ -388,7 +397,7 @@ func (d *decoder) record(a *acc, n int64) {
 		}
 	}
 	if a.known(fBody) {
-		r.Body = a.body
+		r.Body, r.SegmentsToll = a.body, a.toll
 	}
 	if err := d.emit(r); err != nil {
 		d.stop = err

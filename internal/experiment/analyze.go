@@ -106,6 +106,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		row.Problem = res.Messages[0]
 	}
 	d.Experiments = []table.Experiment{row}
+	d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d)...))
 	d.SetExperiment(name)
 	d.Sort()
 	if err := d.Check(); err != nil {

@@ -1,0 +1,1836 @@
+package experiment
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/rates"
+	"github.com/twtrace/twtrace/sessions"
+)
+
+// rule is one entry of the engine. Its id never changes meaning.
+type rule struct {
+	id       string
+	severity string
+	find     func(e *evidence, add func(sessions.Oddity))
+}
+
+// rules are all that rows can decide. The rules "manifest", "cap-reached",
+// "times-went-back" and those of damaged messages are told where the damage is
+// met; a capture of a second place is a duplicate-capture told there too.
+var rules = []rule{
+	{"rate-below", "warn", rateBelow},
+	{"burst-first", "info", burstFirst},
+	{"no-backlog", "info", noBacklog},
+	{"fifo-broken", "warn", fifoBroken},
+	{"item-missing", "error", itemMissing},
+	{"sent-but-failed", "warn", sentButFailed},
+	{"queue-overflow", "error", queueOverflow},
+	{"segments-disagree", "info", segmentsDisagree},
+	{"clock-offset", "warn", clockOffset},
+	{"latency-assumption", "warn", latencyAssumption},
+	{"ringing-never", "info", ringingNever},
+	{"call-ignored", "info", callIgnored},
+	{"hangup-error", "warn", hangupError},
+	{"reject-early", "info", rejectEarly},
+	{"reconnect", "info", reconnect},
+	{"heartbeat-lost", "warn", heartbeatLost},
+	{"token-rejected", "error", tokenRejected},
+	{"register-gap", "warn", registerGap},
+	{"setup-slow", "warn", setupSlow},
+	{"one-way-audio", "error", oneWayAudio},
+	{"media-late", "warn", mediaLate},
+	{"media-loss", "warn", mediaLoss},
+	{"jitter-high", "warn", jitterHigh},
+	{"mos-disagree", "info", mosDisagree},
+	{"payload-changed", "info", payloadChanged},
+	{"retransmit-sip", "info", retransmitSIP},
+	{"sip-failure", "warn", sipFailure},
+	{"duplicate-capture", "info", duplicateCapture},
+	{"capture-loss", "warn", captureLoss},
+	{"not-decrypted", "info", notDecrypted},
+	{"unknown-message", "info", unknownMessage},
+}
+
+const (
+	maxOddities  = 200 // of one rule that are shown
+	maxNamed     = 3   // items that a sentence names
+	maxName      = 80  // bytes of a name from traffic within a sentence
+	latencyMS    = 50  // the study neglected less than this
+	burstItems   = 3
+	offsetMS     = 500
+	silentS      = 10 // an invite without any answer until the capture's end
+	heartbeatS   = 15 // after which a client drops its connection
+	registerS    = 60 // two periods of the client's registering
+	slowTimes    = 3  // the median
+	slowCalls    = 5  // fewest calls that make a median
+	oneWayS      = 2
+	mediaLateS   = 2
+	lossPct      = 1
+	jitterMS     = 30
+	mosDiffer    = 0.5
+	retransmits  = 2
+	reconnectMax = 1e9 // ns that the old connection may outlive the new one's listen
+)
+
+// findOddities applies every rule to the rows of one experiment: at most
+// maxOddities rows a rule, and one that says how many more there are.
+func findOddities(d *table.Dataset) []sessions.Oddity {
+	e := newEvidence(d)
+	var out []sessions.Oddity
+	for _, r := range rules {
+		n, more := 0, sessions.Oddity{}
+		r.find(e, func(o sessions.Oddity) {
+			o.Rule, o.Severity = r.id, r.severity
+			o.Subject, o.Text = cleanText(o.Subject), cleanText(o.Text)
+			if n++; n <= maxOddities {
+				out = append(out, o)
+			} else if n == maxOddities+1 {
+				more = sessions.Oddity{Rule: r.id, Severity: r.severity, At: o.At, File: o.File}
+			}
+		})
+		if n > maxOddities {
+			more.Subject = fmt.Sprintf("%d more", n-maxOddities)
+			more.Text = fmt.Sprintf("%d more like these are not listed, %d in all", n-maxOddities, n)
+			out = append(out, more)
+		}
+	}
+	return out
+}
+
+// uniqueOddities makes the key of every row unique: equal rows are one, others
+// that share their key are numbered.
+func uniqueOddities(list []sessions.Oddity) []sessions.Oddity {
+	slices.SortStableFunc(list, func(a, b sessions.Oddity) int {
+		return cmp.Or(strings.Compare(a.Rule, b.Rule), cmp.Compare(a.At, b.At), strings.Compare(a.Subject, b.Subject),
+			strings.Compare(a.File, b.File), cmp.Compare(a.Frame.V, b.Frame.V), strings.Compare(a.Text, b.Text), strings.Compare(a.WiresharkFilter, b.WiresharkFilter))
+	})
+	list = slices.Compact(list)
+	type key struct {
+		rule, subject string
+		at            decode.Time
+	}
+	used, next := make(map[key]bool, len(list)), map[key]int{}
+	for i := range list {
+		o := &list[i]
+		k := key{o.Rule, o.Subject, o.At}
+		for base := k; used[k]; {
+			next[base]++
+			k.subject = strings.TrimSpace(fmt.Sprintf("%s (%d)", base.subject, next[base]+1))
+		}
+		used[k], o.Subject = true, k.subject
+	}
+	return list
+}
+
+// evidence is the rows with what several rules look up in them.
+type evidence struct {
+	*table.Dataset
+	flows     map[uint32]*sessions.Flow
+	calls     map[string]*sessions.Call
+	resources map[string]*sessions.CallResource // by SID
+	ofCall    map[string][]*sessions.Signal     // in time order
+	ofFlow    map[uint32][]*sessions.Signal     // pstream, matrix and websocket, in time order
+	streams   map[string][]*sessions.Stream
+	seconds   map[uint32][]*sessions.StreamInterval
+	names     map[string]string // of addresses
+	captures  map[string]*decode.Capture
+	end       decode.Time            // last packet
+	stepped   map[string]bool        // captures whose clock stepped back by a second or more
+	listed    map[string]decode.Time // last listing of a REST resource in traffic
+	moved     map[queueKey][]moved   // made when first asked for
+}
+
+func newEvidence(d *table.Dataset) *evidence {
+	e := &evidence{
+		Dataset: d, flows: map[uint32]*sessions.Flow{}, calls: map[string]*sessions.Call{}, resources: map[string]*sessions.CallResource{},
+		ofCall: map[string][]*sessions.Signal{}, ofFlow: map[uint32][]*sessions.Signal{}, streams: map[string][]*sessions.Stream{},
+		seconds: map[uint32][]*sessions.StreamInterval{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
+		listed: map[string]decode.Time{}, stepped: map[string]bool{},
+	}
+	for i := range d.Captures {
+		c := &d.Captures[i]
+		e.captures[c.File] = c
+		e.end = max(e.end, c.LastAt)
+	}
+	for i := range d.Flows {
+		e.flows[d.Flows[i].FlowID] = &d.Flows[i]
+		e.end = max(e.end, d.Flows[i].LastAt)
+	}
+	for i := range d.Calls {
+		e.calls[d.Calls[i].CallID] = &d.Calls[i]
+	}
+	for i := range d.CallResources {
+		e.resources[d.CallResources[i].SID] = &d.CallResources[i]
+	}
+	for i := range d.Signals {
+		s := &d.Signals[i]
+		if resource, ok := strings.CutPrefix(s.Kind, "GET "); ok && s.Protocol == "http" {
+			e.listed[resource] = max(e.listed[resource], s.At)
+		}
+		if s.CallID != "" {
+			e.ofCall[s.CallID] = append(e.ofCall[s.CallID], s)
+		}
+		if s.FlowID.Known && (s.Protocol == "pstream" || s.Protocol == "matrix" || s.Protocol == "websocket") {
+			e.ofFlow[s.FlowID.V] = append(e.ofFlow[s.FlowID.V], s)
+		}
+	}
+	e.findSteps()
+	byTime := func(a, b *sessions.Signal) int { return cmp.Compare(a.At, b.At) }
+	for _, list := range e.ofCall {
+		slices.SortStableFunc(list, byTime)
+	}
+	for _, list := range e.ofFlow {
+		slices.SortStableFunc(list, byTime)
+	}
+	for i := range d.Streams {
+		if s := &d.Streams[i]; s.CallID != "" {
+			e.streams[s.CallID] = append(e.streams[s.CallID], s)
+		}
+	}
+	for i := range d.StreamIntervals {
+		iv := &d.StreamIntervals[i]
+		e.seconds[iv.StreamID] = append(e.seconds[iv.StreamID], iv)
+	}
+	for i := range d.Hosts {
+		if h := &d.Hosts[i]; len(h.Names) > 0 {
+			e.names[h.Address] = h.Names[0]
+		}
+	}
+	return e
+}
+
+// findSteps finds captures with times that no span of seconds can be read from.
+func (e *evidence) findSteps() {
+	type stamp struct {
+		frame int64
+		at    decode.Time
+	}
+	by := map[string][]stamp{}
+	put := func(file string, frame int64, at decode.Time) {
+		if c := e.captures[file]; c != nil && c.BackwardSteps > 0 && frame > 0 {
+			by[file] = append(by[file], stamp{frame, at})
+		}
+	}
+	for i := range e.Signals {
+		put(e.Signals[i].File, e.Signals[i].Frame.V, e.Signals[i].At)
+	}
+	for i := range e.Streams {
+		put(e.Streams[i].File, e.Streams[i].FirstFrame, e.Streams[i].FirstAt)
+	}
+	for i := range e.Oddities {
+		put(e.Oddities[i].File, e.Oddities[i].Frame.V, e.Oddities[i].At)
+	}
+	for file, list := range by {
+		slices.SortFunc(list, func(a, b stamp) int { return cmp.Compare(a.frame, b.frame) })
+		latest := e.captures[file].FirstAt
+		for _, s := range list {
+			if latest-s.at >= 1e9 {
+				e.stepped[file] = true
+				break
+			}
+			latest = max(latest, s.at)
+		}
+	}
+}
+
+// host is an address with its name, for a sentence.
+func (e *evidence) host(address string) string {
+	if n := e.names[address]; n != "" {
+		return named(n) + " (" + address + ")"
+	}
+	return address
+}
+
+// fromClient tells whether the side that opened the connection sent s.
+func (e *evidence) fromClient(s *sessions.Signal) bool {
+	f := e.flows[s.FlowID.V]
+	return f != nil && s.Src == f.Src && s.SrcPort.V == f.SrcPort.V
+}
+
+// Sentences.
+
+func cleanText(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+}
+
+// named cuts a text from traffic to a length that fits a sentence.
+func named(s string) string {
+	if len(s) <= maxName {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxName], "") + "…"
+}
+
+// number writes at most four significant digits, no exponent.
+func number(x float64) string {
+	digits := 3
+	switch a := math.Abs(x); {
+	case a >= 1000:
+		digits = 0
+	case a >= 100:
+		digits = 1
+	case a >= 10:
+		digits = 2
+	case a > 0 && a < 1:
+		digits = min(12, 3-int(math.Floor(math.Log10(max(a, 1e-9)))))
+	}
+	s := strconv.FormatFloat(x, 'f', digits, 64)
+	if strings.Contains(s, ".") {
+		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	}
+	if s == "-0" {
+		return "0"
+	}
+	return s
+}
+
+func seconds(d decode.Time) string { return strconv.FormatFloat(float64(d)/1e9, 'f', 1, 64) + " s" }
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return strconv.FormatInt(n, 10) + " " + many
+}
+
+func between(lo, hi sessions.Float) string {
+	switch {
+	case lo.Known && hi.Known:
+		return number(lo.V) + " to " + number(hi.V) + "/s"
+	case lo.Known:
+		return "at least " + number(lo.V) + "/s"
+	}
+	return "not known"
+}
+
+// Wireshark display filters.
+
+// quoted is a string constant: quotation marks and backslashes are escaped.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+func frameFilter(n sessions.Int) string {
+	if !n.Known || n.V <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("frame.number == %d", n.V)
+}
+
+func addrFilter(field, address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return ""
+	}
+	if a = a.Unmap(); a.Is4() {
+		return "ip." + field + " == " + a.String()
+	}
+	return "ipv6." + field + " == " + a.WithZone("").String()
+}
+
+func allOf(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " && ")
+}
+
+func portFilter(transport string, port sessions.Uint) string {
+	if !port.Known || transport != "tcp" && transport != "udp" {
+		return ""
+	}
+	return fmt.Sprintf("%s.port == %d", transport, port.V)
+}
+
+func flowFilter(f *sessions.Flow) string {
+	if f == nil {
+		return ""
+	}
+	return allOf(addrFilter("addr", f.Src), addrFilter("addr", f.Dst), portFilter(f.Transport, f.SrcPort), portFilter(f.Transport, f.DstPort))
+}
+
+func streamFilter(s *sessions.Stream) string {
+	return allOf(fmt.Sprintf("rtp.ssrc == 0x%08x", s.SSRC), addrFilter("src", s.Src), addrFilter("dst", s.Dst))
+}
+
+func (e *evidence) callFilter(c *sessions.Call) string {
+	var any []string
+	for _, id := range c.SIPCallIDs {
+		if len(any) < maxNamed && id != "" && !strings.ContainsFunc(id, func(r rune) bool { return r < ' ' || r == '\uFFFD' }) {
+			any = append(any, "sip.Call-ID == "+quoted(id))
+		}
+	}
+	if len(any) > 0 {
+		return strings.Join(any, " || ")
+	}
+	if c.FirstFrame.Known && c.LastFrame.Known && c.FirstFrame.V > 0 {
+		return allOf(fmt.Sprintf("frame.number >= %d && frame.number <= %d", c.FirstFrame.V, c.LastFrame.V), e.lineFilter(c))
+	}
+	return ""
+}
+
+// lineFilter is the connection that carried a browser call.
+func (e *evidence) lineFilter(c *sessions.Call) string {
+	for _, s := range e.ofCall[c.CallID] {
+		if s.FlowID.Known && (s.Protocol == "pstream" || s.Protocol == "matrix") {
+			return flowFilter(e.flows[s.FlowID.V])
+		}
+	}
+	return ""
+}
+
+// ofSignal is an oddity that a signaling message is the evidence of.
+func ofSignal(s *sessions.Signal, subject, format string, args ...any) sessions.Oddity {
+	return sessions.Oddity{At: s.At, Subject: subject, Text: fmt.Sprintf(format, args...), File: s.File, Frame: s.Frame, WiresharkFilter: frameFilter(s.Frame)}
+}
+
+func (e *evidence) aboutCall(c *sessions.Call, at decode.Time, format string, args ...any) sessions.Oddity {
+	return sessions.Oddity{At: at, Subject: c.CallID, Text: fmt.Sprintf(format, args...), File: c.File, Frame: c.FirstFrame, WiresharkFilter: e.callFilter(c)}
+}
+
+func aboutStream(s *sessions.Stream, at decode.Time, format string, args ...any) sessions.Oddity {
+	return sessions.Oddity{At: at, Subject: fmt.Sprintf("stream %d", s.StreamID), Text: fmt.Sprintf(format, args...), File: s.File,
+		Frame: sessions.Int{V: s.FirstFrame, Known: s.FirstFrame > 0}, WiresharkFilter: streamFilter(s)}
+}
+
+func way(s *sessions.Stream) string {
+	return fmt.Sprintf("from %s to %s", endpoint(s.Src, s.SrcPort), endpoint(s.Dst, s.DstPort))
+}
+
+func endpoint(address string, port uint32) string {
+	if strings.Contains(address, ":") {
+		return fmt.Sprintf("[%s]:%d", address, port)
+	}
+	return fmt.Sprintf("%s:%d", address, port)
+}
+
+// field is the value of a line "name: value" of a signal's detail.
+func field(detail string, names ...string) string {
+	for line := range strings.Lines(detail) {
+		k, v, ok := strings.Cut(line, ":")
+		if !ok {
+			continue
+		}
+		for _, n := range names {
+			if strings.EqualFold(k, n) {
+				return strings.TrimSpace(v)
+			}
+		}
+	}
+	return ""
+}
+
+// Codes of TWILIO.md A6 and H9, of Q.850 and of SIP, as far as a rule names them.
+
+var codeMeanings = map[int64]string{
+	20003: "authentication failed", 20101: "token invalid", 20104: "token expired", 20151: "authentication failed", 20429: "too many requests",
+	21211: "invalid To number", 21212: "invalid From number", 21214: "To number cannot be reached", 21215: "destination not permitted",
+	21608: "unverified number on a trial account", 21610: "receiver opted out", 21611: "queue of the From number full", 21614: "To is no mobile number",
+	21617: "message too long", 21624: "validity period out of range", 22005: "call queue full",
+	30001: "queue overflow", 30002: "account suspended", 30003: "handset unreachable", 30004: "message blocked", 30005: "unknown handset",
+	30006: "landline or carrier unreachable", 30007: "filtered", 30008: "unknown error", 30022: "10DLC rate exceeded", 30036: "validity period expired",
+	63038: "daily message limit", 90007: "validity period expired",
+	31000: "unknown error", 31001: "application not found", 31002: "connection declined", 31003: "timeout", 31005: "connection error", 31008: "cancelled",
+	31009: "transport error", 31100: "malformed request", 31101: "missing parameter array", 31102: "token missing", 31103: "parameter too long",
+	31104: "bad bridge token", 31105: "bad client name", 31107: "bad reconnect parameter", 31201: "authorization error", 31202: "signature validation failed",
+	31203: "no valid account", 31204: "bad token", 31205: "token expired", 31206: "rate exceeded the authorized limit", 31207: "token lifetime too long",
+	31209: "reconnect not authorized", 31400: "bad request", 31404: "not found", 31480: "temporarily unavailable", 31486: "busy", 31603: "declined",
+	53000: "signaling connection error", 53001: "signaling connection lost", 53400: "bad local SDP", 53402: "bad remote SDP", 53405: "media connection failed",
+}
+
+func meaning(code int64) string {
+	if m := codeMeanings[code]; m != "" {
+		return fmt.Sprintf("%d (%s)", code, m)
+	}
+	return strconv.FormatInt(code, 10)
+}
+
+// q850 are causes of ITU-T Q.850 that say more than that somebody hung up.
+var q850 = map[int64]string{
+	1: "unallocated number", 3: "no route to destination", 21: "call rejected", 27: "destination out of order", 28: "invalid number format",
+	34: "no circuit available", 38: "network out of order", 41: "temporary failure", 42: "switching equipment congestion", 44: "requested circuit not available",
+	47: "resource unavailable", 50: "facility not subscribed", 58: "bearer capability not available", 63: "service not available",
+	65: "bearer capability not implemented", 79: "service not implemented", 88: "incompatible destination", 102: "recovery on timer expiry",
+	111: "protocol error", 127: "interworking",
+}
+
+// Rates.
+
+// queueOf names the queue of a rate as a subject.
+func queueOf(r *rates.Rate) string {
+	if r.Queue == "" {
+		return r.Kind
+	}
+	return r.Kind + " of " + r.Queue
+}
+
+// moved is an item that left its queue; times are cut to resolution or have an
+// error, so that its leaving lies in [from, to].
+type moved struct {
+	id       string
+	queued   decode.Time
+	from, to decode.Time
+	file     string
+	frame    sessions.Int
+	place    int64 // in queue order, where that is known better than by times
+	captured bool
+}
+
+// queueKey names a queue as table rates does.
+type queueKey struct{ kind, by, queue string }
+
+// left are the items of a queue that left at a known time, in order of leaving.
+func (e *evidence) left(r *rates.Rate) []moved {
+	if e.moved == nil {
+		e.moved = map[queueKey][]moved{}
+		by := map[[2]string]bool{} // kind and queue_by
+		queues := map[string][]*rates.Rate{}
+		for i := range e.Rates {
+			r := &e.Rates[i]
+			by[[2]string{r.Kind, r.QueueBy}] = true
+			queues[r.Kind] = append(queues[r.Kind], r)
+		}
+		put := func(kind, account, from, service string, m moved) {
+			if list := queues[kind]; len(list) == 1 {
+				k := queueKey{kind, list[0].QueueBy, list[0].Queue}
+				e.moved[k] = append(e.moved[k], m)
+				return
+			}
+			for _, k := range [...]queueKey{{kind, "account", account}, {kind, "from", from}, {kind, "service", service}} {
+				if by[[2]string{kind, k.by}] {
+					e.moved[k] = append(e.moved[k], m)
+				}
+			}
+		}
+		for i := range e.Messages {
+			m := &e.Messages[i]
+			if m.SentAt == 0 || undone(m.Status) {
+				continue
+			}
+			res := decode.Time(m.TimeResolutionS.V * 1e9)
+			put("messages", m.AccountSID, m.From, m.MessagingServiceSID, moved{id: m.SID, queued: m.QueuedAt, from: m.SentAt, to: m.SentAt + max(res-1, 0), file: m.File})
+		}
+		for i := range e.Arrivals {
+			a := &e.Arrivals[i]
+			if a.ArrivedAt == 0 {
+				continue
+			}
+			half := decode.Time(a.ArrivedErrorMS.V * 1e6)
+			var account, from string
+			if c := e.resources[a.CallSID]; c != nil {
+				account, from = c.AccountSID, c.From
+			}
+			put("calls", account, from, "", moved{id: cmp.Or(a.CallSID, a.CallID), queued: a.QueuedAt, from: a.ArrivedAt - half, to: a.ArrivedAt + half, file: a.File, frame: a.Frame,
+				place: a.Seq, captured: a.ArrivedBy != "resource"})
+		}
+		for _, list := range e.moved {
+			slices.SortStableFunc(list, func(a, b moved) int { return cmp.Compare(a.from, b.from) })
+		}
+	}
+	return e.moved[queueKey{r.Kind, r.QueueBy, r.Queue}]
+}
+
+func undone(status string) bool {
+	switch status {
+	case "failed", "undelivered", "canceled", "cancelled":
+		return true
+	}
+	return false
+}
+
+func (e *evidence) aboutRate(r *rates.Rate, items []moved, at decode.Time, text string) sessions.Oddity {
+	o := sessions.Oddity{At: at, Subject: queueOf(r), Text: text}
+	for i := range items {
+		if m := &items[i]; m.to >= at {
+			if o.At == 0 {
+				o.At = m.from
+			}
+			o.File, o.Frame, o.WiresharkFilter = m.file, m.frame, frameFilter(m.frame)
+			break
+		}
+	}
+	return o
+}
+
+func rateBelow(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Rates {
+		r := &e.Rates[i]
+		if r.Verdict != "below" && r.SustainedVerdict != "below" {
+			continue
+		}
+		items := e.left(r)
+		var text []string
+		if r.Verdict == "below" {
+			unit, promised, seen := r.Kind, r.ExpectedPerS, r.ObservedPerS
+			interval := " (certain interval " + between(r.ObservedLowPerS, r.ObservedHighPerS) + ")"
+			if !promised.Known || !seen.Known {
+				unit, promised, seen, interval = "segments", decode.Some(r.GuaranteePerS), r.ObservedSegmentsPerS, ""
+			}
+			text = append(text, fmt.Sprintf("promised %s %s a second, seen %s in this run%s, from the first item on", number(promised.V), unit, number(seen.V), interval))
+		}
+		if r.SustainedVerdict == "below" {
+			from := "the first item"
+			if r.ChangeAt != 0 {
+				n := 0
+				for n < len(items) && items[n].from < r.ChangeAt {
+					n++
+				}
+				from = fmt.Sprintf("item %d", n+1)
+			}
+			text = append(text, fmt.Sprintf("sustained %s segments a second of the promised %s (95 %% interval %s), from %s on", number(r.SustainedPerS.V), number(r.GuaranteePerS),
+				between(r.SustainedLowPerS, r.SustainedHighPerS), from))
+		}
+		at := decode.Time(0)
+		if r.Verdict != "below" {
+			at = r.ChangeAt
+		}
+		add(e.aboutRate(r, items, at, strings.Join(text, "; ")))
+	}
+}
+
+func burstFirst(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Rates {
+		r := &e.Rates[i]
+		if !r.BurstItems.Known || r.BurstItems.V <= burstItems {
+			continue
+		}
+		interval := ""
+		if r.BurstLowItems.Known && r.BurstHighItems.Known {
+			interval = fmt.Sprintf(" (%s to %s)", number(r.BurstLowItems.V), number(r.BurstHighItems.V))
+		}
+		add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("the first %s items%s left at once, beyond the rate that followed: a token bucket of that depth", number(math.Round(r.BurstItems.V)), interval)))
+	}
+}
+
+func noBacklog(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Rates {
+		r := &e.Rates[i]
+		if r.Items < 9 || !r.BusyPct.Known || r.BusyPct.V > 0 || !r.BacklogMax.Known || r.BacklogMax.V > 1 {
+			continue
+		}
+		queued := ""
+		if r.QueuePerS.Known {
+			queued = fmt.Sprintf(" (queued %s a second)", number(r.QueuePerS.V))
+		}
+		add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("no queue ever built up: at most %s at once%s, so items left as fast as they came, and their rate says nothing of the provider's limit",
+			plural(r.BacklogMax.V, "item waited", "items waited"), queued)))
+	}
+}
+
+func fifoBroken(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Rates {
+		r := &e.Rates[i]
+		if !r.FIFOInversions.Known || r.FIFOInversions.V == 0 {
+			continue
+		}
+		items := e.left(r)
+		text := plural(r.FIFOInversions.V, "pair of items", "pairs of items") + " left in another order than queued, beyond the clock's resolution"
+		if r.FIFOTau.Known {
+			text += " (Kendall's tau " + number(r.FIFOTau.V) + ")"
+		}
+		jumped := overtaking(items)
+		var at decode.Time
+		for n, j := range jumped {
+			if n == maxNamed {
+				text += fmt.Sprintf("; %d more overtook others", len(jumped)-n)
+				break
+			}
+			if n == 0 {
+				at = j[0].from
+			}
+			text += fmt.Sprintf("; %s left before %s, which was queued earlier", j[0].id, j[1].id)
+		}
+		add(e.aboutRate(r, items, at, text))
+	}
+}
+
+// overtaking finds items that surely left before one that was queued before them.
+func overtaking(items []moved) [][2]*moved {
+	var out [][2]*moved
+	for _, captured := range [...]bool{false, true} { // clocks are not mixed
+		var q []*moved
+		for i := range items {
+			if m := &items[i]; m.captured == captured && (m.place != 0 || m.queued != 0) {
+				q = append(q, m)
+			}
+		}
+		slices.SortStableFunc(q, func(a, b *moved) int { return cmp.Or(cmp.Compare(a.place, b.place), cmp.Compare(a.queued, b.queued)) })
+		var last *moved // left latest of those queued before the current instant
+		for i := 0; i < len(q); {
+			j := i + 1
+			for j < len(q) && q[j].place == q[i].place && q[j].queued == q[i].queued {
+				j++
+			}
+			for _, m := range q[i:j] {
+				if last != nil && m.to < last.from {
+					out = append(out, [2]*moved{m, last})
+				}
+			}
+			for _, m := range q[i:j] {
+				if last == nil || m.from > last.from {
+					last = m
+				}
+			}
+			i = j
+		}
+	}
+	slices.SortStableFunc(out, func(a, b [2]*moved) int { return cmp.Compare(a[0].from, b[0].from) })
+	return out
+}
+
+// lookedAgain tells whether traffic holds a listing of the resource that is
+// later than at: only then a state found in traffic is a late one.
+func (e *evidence) lookedAgain(file, resource string, at decode.Time) bool {
+	return e.captures[file] == nil || e.listed[resource] > at // an export is made afterwards
+}
+
+func inQueueStill(status string) bool {
+	return status == "queued" || status == "accepted" || status == "sending" || status == "initiated"
+}
+
+func record(n sessions.Int) string {
+	if !n.Known {
+		return ""
+	}
+	return fmt.Sprintf(", record %d", n.V)
+}
+
+func itemMissing(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		if m.QueuedAt == 0 || m.SentAt != 0 || !inQueueStill(m.Status) || strings.HasPrefix(m.Direction, "inbound") || !e.lookedAgain(m.File, "Messages", m.QueuedAt) {
+			continue
+		}
+		add(sessions.Oddity{At: m.QueuedAt, Subject: m.SID, File: m.File,
+			Text: fmt.Sprintf("message to %s was queued and had not left when it was last seen: a resource with status %s and no sent time (%s%s)", named(m.To), m.Status, m.File, record(m.Record))})
+	}
+	seen := map[string]bool{} // endpoints at which calls were seen to arrive
+	for i := range e.Arrivals {
+		if a := &e.Arrivals[i]; a.ArrivedAt != 0 && a.ArrivedBy != "resource" {
+			seen[a.To] = true
+		}
+	}
+	for i := range e.Arrivals {
+		a := &e.Arrivals[i]
+		if a.QueuedAt == 0 || a.ArrivedAt != 0 {
+			continue
+		}
+		id, r := a.CallSID, e.resources[a.CallSID]
+		if id == "" {
+			id = a.CallID
+		}
+		observable := a.Endpoint != "phone" && seen[a.To]
+		o := sessions.Oddity{At: a.QueuedAt, Subject: id, File: a.File, Frame: a.Frame, WiresharkFilter: frameFilter(a.Frame)}
+		where := map[string]string{"http-post": "in the answer to its POST", "queue-log": "in the client's queue log", "resource": "as a resource"}[a.QueuedBy]
+		switch {
+		case r != nil && r.Status != "" && !inQueueStill(r.Status):
+			continue // it failed, or left at a time that nobody noted
+		case r != nil && e.lookedAgain(r.File, "Calls", a.QueuedAt):
+			where = "as a resource with status " + cmp.Or(r.Status, "unknown") + " (" + r.File + record(r.Record) + ")"
+		case !observable:
+			continue // nobody looked for it
+		}
+		o.Text = fmt.Sprintf("call to %s was queued and never arrived: last seen %s", named(a.To), where)
+		if observable {
+			o.Text += "; other calls to that endpoint were seen to arrive"
+		}
+		add(o)
+	}
+}
+
+func sentButFailed(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		if m.SentAt == 0 || m.Status != "failed" && m.Status != "undelivered" {
+			continue
+		}
+		code := "without an error code"
+		if m.ErrorCode.Known {
+			code = "with error " + meaning(m.ErrorCode.V)
+		}
+		add(sessions.Oddity{At: m.SentAt, Subject: m.SID, File: m.File,
+			Text: fmt.Sprintf("message to %s has a sent time, yet its status is %s %s; it is kept out of the rate (%s%s)", named(m.To), m.Status, code, m.File, record(m.Record))})
+	}
+}
+
+// limits are the queue limits behind a code.
+var limits = map[int64]string{
+	20429: "the API's limit of concurrent requests", 21611: "the queue of the From number", 22005: "the queue of calls", 30001: "the queue of messages",
+}
+
+func queueOverflow(e *evidence, add func(sessions.Oddity)) {
+	type hit struct {
+		n     int64
+		first sessions.Oddity
+	}
+	hits := map[string]*hit{}
+	count := func(subject string, o sessions.Oddity) {
+		h := hits[subject]
+		if h == nil {
+			h = &hit{first: o}
+			h.first.Subject = subject
+			hits[subject] = h
+		} else if o.At < h.first.At {
+			h.first = o
+			h.first.Subject = subject
+		}
+		h.n++
+	}
+	counted := map[string]bool{}
+	for i := range e.Messages {
+		if m := &e.Messages[i]; m.ErrorCode.Known && limits[m.ErrorCode.V] != "" {
+			count(strconv.FormatInt(m.ErrorCode.V, 10), sessions.Oddity{At: cmp.Or(m.QueuedAt, m.UpdatedAt), File: m.File,
+				Text: "messages were refused with " + meaning(m.ErrorCode.V) + ": " + limits[m.ErrorCode.V] + " was full, first " + m.SID})
+		}
+	}
+	for i := range e.CallResources {
+		if c := &e.CallResources[i]; c.ErrorCode.Known && limits[c.ErrorCode.V] != "" {
+			counted[c.SID] = true
+			count(strconv.FormatInt(c.ErrorCode.V, 10)+" of calls", sessions.Oddity{At: c.CreatedAt, File: c.File,
+				Text: "calls were refused with " + meaning(c.ErrorCode.V) + ": " + limits[c.ErrorCode.V] + " was full, first " + c.SID})
+		}
+	}
+	for i := range e.Calls {
+		if c := &e.Calls[i]; c.ErrorCode.Known && limits[c.ErrorCode.V] != "" && !counted[c.CallSID] {
+			count(strconv.FormatInt(c.ErrorCode.V, 10)+" of calls", e.aboutCall(c, cmp.Or(c.InitiatedAt, c.EndedAt),
+				"calls were refused with %s: %s was full, first %s", meaning(c.ErrorCode.V), limits[c.ErrorCode.V], c.CallID))
+		}
+	}
+	provider := map[string]bool{}
+	for i := range e.Hosts {
+		provider[e.Hosts[i].Address] = e.Hosts[i].Provider != ""
+	}
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		switch {
+		case s.Protocol == "http" && s.StatusCode.V == 429 && provider[s.Src]:
+			count("HTTP 429 of "+s.Src, ofSignal(s, "", "requests were refused with HTTP 429 by %s: too many at once", e.host(s.Src)))
+		case s.Protocol == "sip" && s.StatusCode.V == 503 && !s.Retransmission && trunkLimit(s):
+			count("SIP 503 of "+s.Src, ofSignal(s, "", `calls were refused with 503 "Trunk CPS limit exceeded" by %s: more calls a second than the trunk may make`, e.host(s.Src)))
+		}
+	}
+	subjects := make([]string, 0, len(hits))
+	for s := range hits {
+		subjects = append(subjects, s)
+	}
+	slices.Sort(subjects)
+	for _, s := range subjects {
+		o := hits[s].first
+		o.Text = strconv.FormatInt(hits[s].n, 10) + " " + o.Text
+		add(o)
+	}
+}
+
+func trunkLimit(s *sessions.Signal) bool {
+	return strings.Contains(strings.ToLower(s.Label), "cps limit exceeded") || strings.Contains(strings.ToLower(s.Detail), "cps limit exceeded")
+}
+
+func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
+	type kind struct {
+		from, encoding         string
+		provider, gsm, by160   sessions.Int
+		minBytes, maxBytes, at int64
+	}
+	groups := map[kind]int{}
+	type group struct {
+		k     kind
+		n     int64
+		lo    int64
+		hi    int64
+		first *sessions.Message
+	}
+	var list []*group
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		if !differ(m.Segments, m.SegmentsGSM) && !differ(m.SegmentsGSM, m.Segments160) && !differ(m.Segments, m.Segments160) {
+			continue
+		}
+		k := kind{from: m.From, encoding: m.Encoding, provider: m.Segments, gsm: m.SegmentsGSM, by160: m.Segments160}
+		at, ok := groups[k]
+		if !ok {
+			at = len(list)
+			groups[k] = at
+			list = append(list, &group{k: k, lo: m.BodyBytes.V, hi: m.BodyBytes.V, first: m})
+		}
+		g := list[at]
+		g.n++
+		g.lo, g.hi = min(g.lo, m.BodyBytes.V), max(g.hi, m.BodyBytes.V)
+		if m.QueuedAt < g.first.QueuedAt || m.QueuedAt == g.first.QueuedAt && m.SID < g.first.SID {
+			g.first = m
+		}
+	}
+	for _, g := range list {
+		var counts []string
+		for _, c := range [...]struct {
+			who string
+			n   sessions.Int
+		}{{"the provider", g.k.provider}, {"GSM 03.38", g.k.gsm}, {"160 bytes each", g.k.by160}} {
+			if c.n.Known {
+				counts = append(counts, fmt.Sprintf("%d by %s", c.n.V, c.who))
+			}
+		}
+		size := plural(g.lo, "byte", "bytes")
+		if g.hi != g.lo {
+			size = fmt.Sprintf("%d to %d bytes", g.lo, g.hi)
+		}
+		enc := "of unknown encoding"
+		switch g.k.encoding {
+		case "gsm7":
+			enc = "in GSM-7 (160 septets alone, 153 each in several parts)"
+		case "ucs2":
+			enc = "in UCS-2, as a character outside GSM-7 demands (70 units alone, 67 each in several parts)"
+		}
+		add(sessions.Oddity{At: g.first.QueuedAt, Subject: g.first.SID, File: g.first.File,
+			Text: fmt.Sprintf("%s of %s, %s: %s segments", plural(g.n, "message", "messages"), size, enc, strings.Join(counts, ", "))})
+	}
+}
+
+func differ(a, b sessions.Int) bool { return a.Known && b.Known && a.V != b.V }
+
+func clockOffset(e *evidence, add func(sessions.Oddity)) {
+	var at decode.Time
+	for i := range e.Captures {
+		if c := &e.Captures[i]; c.FirstAt != 0 && (at == 0 || c.FirstAt < at) {
+			at = c.FirstAt
+		}
+	}
+	for i := range e.Clocks {
+		c := &e.Clocks[i]
+		lo, hi := c.OffsetLowMS, c.OffsetHighMS
+		if !lo.Known || !hi.Known || lo.V <= 0 && hi.V >= 0 || math.Abs(lo.V+hi.V)/2 <= offsetMS {
+			continue
+		}
+		side := "ahead of"
+		if hi.V < 0 {
+			side = "behind"
+			lo, hi = decode.Some(-hi.V), decode.Some(-lo.V)
+		}
+		add(sessions.Oddity{At: at, Subject: c.Host, WiresharkFilter: addrFilter("addr", c.Host),
+			Text: fmt.Sprintf("clock of %s is %s to %s s %s the capture's, by %s; times of the two are compared only with this offset and its width", e.host(c.Host),
+				number(lo.V/1e3), number(hi.V/1e3), side, plural(c.Samples, "sample of "+c.By, "samples of "+c.By))})
+	}
+}
+
+func latencyAssumption(e *evidence, add func(sessions.Oddity)) {
+	type worst struct {
+		n     int64
+		a     *sessions.Arrival
+		alike bool // all to the same endpoint
+	}
+	var order []string
+	by := map[string]*worst{} // by connection, which is what has a latency
+	for i := range e.Arrivals {
+		a := &e.Arrivals[i]
+		if a.ArrivedAt == 0 || a.ArrivedBy == "resource" || !a.ArrivedErrorMS.Known || a.ArrivedErrorMS.V <= latencyMS {
+			continue
+		}
+		k := a.To
+		if c := e.calls[a.CallID]; c != nil {
+			if inv := e.inviteOf(c); inv != nil && inv.FlowID.Known {
+				k = "flow " + strconv.FormatUint(uint64(inv.FlowID.V), 10)
+			}
+		}
+		w := by[k]
+		if w == nil {
+			w = &worst{a: a, alike: true}
+			by[k] = w
+			order = append(order, k)
+		}
+		w.alike = w.alike && a.To == w.a.To
+		if w.n++; a.ArrivedErrorMS.V > w.a.ArrivedErrorMS.V {
+			w.a = a
+		}
+	}
+	for _, k := range order {
+		w := by[k]
+		if w.alike {
+			k = cmp.Or(w.a.To, w.a.CallID)
+		}
+		add(sessions.Oddity{At: w.a.ArrivedAt, Subject: k, File: w.a.File, Frame: w.a.Frame, WiresharkFilter: frameFilter(w.a.Frame),
+			Text: fmt.Sprintf("network may have added up to %s ms to %s here: %s ms more than the 50 ms that the study took as the most; the arrival's error is widened to it",
+				number(w.a.ArrivedErrorMS.V), plural(w.n, "arrival", "arrivals"), number(w.a.ArrivedErrorMS.V-latencyMS))})
+	}
+	if len(order) > 0 {
+		return
+	}
+	for i := range e.Rates {
+		if r := &e.Rates[i]; r.LatencyMaxMS.Known && r.LatencyMaxMS.V > latencyMS {
+			add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("network part of an arrival is up to %s ms: %s ms more than the 50 ms that the study took as the most", number(r.LatencyMaxMS.V), number(r.LatencyMaxMS.V-latencyMS))))
+		}
+	}
+}
+
+// Calls.
+
+// inviteOf is the message that asked for the call.
+func (e *evidence) inviteOf(c *sessions.Call) *sessions.Signal {
+	for _, s := range e.ofCall[c.CallID] {
+		if strings.EqualFold(s.Kind, "INVITE") && (s.Protocol == "sip" || s.Protocol == "pstream" || s.Protocol == "matrix") {
+			return s
+		}
+	}
+	return nil
+}
+
+func ringingNever(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Calls {
+		c := &e.Calls[i]
+		if c.RingingAt != 0 || c.AnsweredAt != 0 || c.InitiatedAt == 0 {
+			continue
+		}
+		inv := e.inviteOf(c)
+		if inv == nil || inv.Protocol != "sip" && !e.fromClient(inv) {
+			continue // an export, or a browser's part: that is call-ignored
+		}
+		until := c.EndedAt
+		switch {
+		case c.Outcome == "no-answer" && !c.StatusCode.Known, c.Outcome == "cancelled":
+		case c.Outcome == "in-progress" && e.end-c.InitiatedAt >= silentS*1e9:
+			until = e.end
+		default:
+			continue
+		}
+		waited := ""
+		if until > c.InitiatedAt {
+			waited = " within " + seconds(until-c.InitiatedAt)
+		}
+		what := "sent nothing at all"
+		for _, s := range e.ofCall[c.CallID] {
+			if s.Src == inv.Dst {
+				what = "sent " + named(s.Label) + ", neither ringing nor an answer"
+				break
+			}
+		}
+		add(e.aboutCall(c, c.InitiatedAt, "call to %s never rang and was not answered%s: %s %s", named(c.To), waited, e.host(inv.Dst), what))
+	}
+}
+
+func callIgnored(e *evidence, add func(sessions.Oddity)) {
+	// of each connection the answered calls by time, each replaced by the one of
+	// those before it that lasted longest
+	type answered struct {
+		at, end decode.Time
+		id      string
+	}
+	up := map[uint32][]answered{}
+	for i := range e.Calls {
+		if c := &e.Calls[i]; c.AnsweredAt != 0 {
+			if inv := e.inviteOf(c); inv != nil && inv.Protocol != "sip" {
+				up[inv.FlowID.V] = append(up[inv.FlowID.V], answered{c.AnsweredAt, cmp.Or(c.EndedAt, math.MaxInt64), c.CallID})
+			}
+		}
+	}
+	for _, list := range up {
+		slices.SortStableFunc(list, func(a, b answered) int { return cmp.Compare(a.at, b.at) })
+		for i := 1; i < len(list); i++ {
+			if list[i-1].end > list[i].end {
+				list[i].end, list[i].id = list[i-1].end, list[i-1].id
+			}
+		}
+	}
+	for i := range e.Calls {
+		c := &e.Calls[i]
+		if c.AnsweredAt != 0 || c.Outcome != "ignored" && c.Outcome != "cancelled" {
+			continue
+		}
+		inv := e.inviteOf(c)
+		if inv == nil || inv.Protocol == "sip" || e.fromClient(inv) {
+			continue
+		}
+		if slices.ContainsFunc(e.ofCall[c.CallID], func(s *sessions.Signal) bool {
+			return (s.Protocol == "pstream" || s.Protocol == "matrix") && e.fromClient(s)
+		}) {
+			continue
+		}
+		why := "its user did not answer, or it ignored the call, which looks the same"
+		list := up[inv.FlowID.V]
+		n, _ := slices.BinarySearchFunc(list, inv.At, func(a answered, at decode.Time) int { return cmp.Compare(a.at, at) })
+		if n > 0 && list[n-1].end > inv.At {
+			why = "it had another call, " + list[n-1].id + ", and ignored this one"
+		}
+		until := ""
+		if c.EndedAt > inv.At {
+			until = " in " + seconds(c.EndedAt-inv.At) + " until it was withdrawn"
+		}
+		add(ofSignal(inv, c.CallID, "invite reached the client %s, which sent nothing about it%s: %s; the call counts as arrived although unanswered", inv.Dst, until, why))
+	}
+}
+
+func hangupError(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		switch {
+		case (s.Protocol == "pstream" || s.Protocol == "matrix") && s.Kind == "hangup":
+			code, err := strconv.ParseInt(field(s.Detail, "payload.error.code"), 10, 64)
+			if err != nil || code == 0 {
+				continue
+			}
+			text := ""
+			if m := field(s.Detail, "payload.error.message"); m != "" {
+				text = ": " + strconv.Quote(named(m))
+			}
+			add(ofSignal(s, cmp.Or(s.CallID, field(s.Detail, "payload.callsid"), s.Src), "%s hung up with error %s%s", e.host(s.Src), meaning(code), text))
+		case s.Protocol == "sip" && s.Kind == "BYE" && !s.Retransmission:
+			reason := field(s.Detail, "Reason")
+			if m := badReason(reason); m != "" {
+				add(ofSignal(s, cmp.Or(s.CallID, s.Src), "BYE from %s tells an error: %s (%s)", e.host(s.Src), m, named(reason)))
+			}
+		}
+	}
+}
+
+// badReason gives the meaning of a Reason header (RFC 3326) that tells a
+// failure: not a normal end, nor a callee that was busy or did not answer.
+func badReason(reason string) string {
+	protocol, rest, _ := strings.Cut(reason, ";")
+	cause := int64(0)
+	for p := range strings.SplitSeq(rest, ";") {
+		if v, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(p)), "cause="); ok {
+			cause, _ = strconv.ParseInt(strings.TrimSpace(v), 10, 32)
+			break
+		}
+	}
+	switch strings.ToUpper(strings.TrimSpace(protocol)) {
+	case "Q.850":
+		switch cause {
+		case 0, 16, 17, 18, 19, 31:
+			return ""
+		}
+		if m := q850[cause]; m != "" {
+			return fmt.Sprintf("Q.850 cause %d, %s", cause, m)
+		}
+		return fmt.Sprintf("Q.850 cause %d", cause)
+	case "SIP":
+		if cause >= 400 && cause != 480 && cause != 486 && cause != 487 && cause != 600 && cause != 603 {
+			return fmt.Sprintf("SIP status %d", cause)
+		}
+	}
+	return ""
+}
+
+func rejectEarly(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		if s.Protocol != "pstream" || s.Kind != "hangup" || s.CallID != "" || e.fromClient(s) {
+			continue
+		}
+		sid := field(s.Detail, "payload.callsid")
+		if sid == "" || e.calls[sid] != nil && len(e.ofCall[sid]) > 0 {
+			continue
+		}
+		// the connection was seen from its beginning, so that the invite would have been
+		if !slices.ContainsFunc(e.ofFlow[s.FlowID.V], func(o *sessions.Signal) bool { return o.Kind == "listen" && o.At <= s.At }) {
+			continue
+		}
+		add(ofSignal(s, sid, "%s hung up a call that the client %s never saw an invite of: it was rejected before it began; clients are known to pass over this", e.host(s.Src), s.Dst))
+	}
+}
+
+func reconnect(e *evidence, add func(sessions.Oddity)) {
+	var listens []*sessions.Signal
+	for i := range e.Signals {
+		if s := &e.Signals[i]; s.Protocol == "pstream" && s.Kind == "listen" && s.FlowID.Known {
+			listens = append(listens, s)
+		}
+	}
+	slices.SortStableFunc(listens, func(a, b *sessions.Signal) int { return cmp.Compare(a.At, b.At) })
+	for i := range e.Calls {
+		c := &e.Calls[i]
+		var last *sessions.Signal
+		told := map[uint32]bool{}
+		tell := func(s *sessions.Signal, before decode.Time, how string) {
+			told[s.FlowID.V] = true
+			gap := ""
+			if before != 0 && s.At > before {
+				gap = ", " + seconds(s.At-before) + " after the last message on the old one"
+			}
+			add(ofSignal(s, c.CallID, "signaling of the call moved to a new connection%s (%s); it is the same call", gap, how))
+		}
+		for _, s := range e.ofCall[c.CallID] {
+			if s.Protocol != "pstream" || !s.FlowID.Known {
+				continue
+			}
+			switch {
+			case told[s.FlowID.V]:
+			case last != nil && last.FlowID != s.FlowID:
+				tell(s, e.lastOn(last.FlowID.V, s.At), s.Kind+" with the same CallSid")
+			case last == nil && s.Kind == "invite" && e.fromClient(s) && field(s.Detail, "payload.reconnect") != "":
+				tell(s, 0, "invite with a reconnect token; the old connection was not captured")
+			}
+			last = s
+		}
+		if last == nil || c.AnsweredAt == 0 {
+			continue
+		}
+		old := e.flows[last.FlowID.V]
+		n, _ := slices.BinarySearchFunc(listens, max(c.AnsweredAt, last.At), func(s *sessions.Signal, at decode.Time) int { return cmp.Compare(s.At, at) })
+		for _, s := range listens[n:] {
+			if c.EndedAt != 0 && s.At >= c.EndedAt {
+				break
+			}
+			if !told[s.FlowID.V] && old != nil && s.FlowID.V != old.FlowID && s.Src == old.Src && old.LastAt <= s.At+reconnectMax {
+				tell(s, e.lastOn(old.FlowID, s.At), "listen while the call was up")
+			}
+		}
+	}
+}
+
+// lastOn is the time of the last message on a flow before at.
+func (e *evidence) lastOn(flow uint32, at decode.Time) decode.Time {
+	list := e.ofFlow[flow]
+	n, _ := slices.BinarySearchFunc(list, at, func(s *sessions.Signal, at decode.Time) int { return cmp.Compare(s.At, at) })
+	if n == 0 {
+		return 0
+	}
+	return list[n-1].At
+}
+
+// lines are the signaling connections that were read whole, by number.
+func (e *evidence) lines() []*sessions.Flow {
+	var out []*sessions.Flow
+	for i := range e.Flows {
+		f := &e.Flows[i]
+		list := e.ofFlow[f.FlowID]
+		if len(list) > 0 && !e.stepped[list[0].File] && f.GapBytes == 0 && (f.Encryption == "none" || f.Encryption == "decrypted" || f.Encryption == "") {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Oddities {
+		if o := &e.Oddities[i]; o.Rule == "cap-reached" && o.Subject == "websocket messages" {
+			return // heartbeats were not followed
+		}
+	}
+	for _, f := range e.lines() {
+		list := e.ofFlow[f.FlowID]
+		if !slices.ContainsFunc(list, func(s *sessions.Signal) bool { return s.Protocol == "pstream" }) {
+			continue // another WebSocket
+		}
+		for i, s := range list {
+			if s.Kind == "close" {
+				break
+			}
+			next, what := f.LastAt, "the last packet"
+			if i+1 < len(list) {
+				next, what = list[i+1].At, "the next message"
+			}
+			if next-s.At < heartbeatS*1e9 {
+				continue
+			}
+			o := ofSignal(s, "flow "+strconv.FormatUint(uint64(f.FlowID), 10), "no signaling message for %s between %s and %s, from this one to %s: the connection stayed open, a client gives it up after 15 s",
+				seconds(next-s.At), e.host(f.Src), e.host(f.Dst), what)
+			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
+			add(o)
+		}
+	}
+}
+
+func tokenRejected(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		if s.Protocol != "pstream" && s.Protocol != "matrix" || s.Kind != "error" {
+			continue
+		}
+		code, _ := strconv.ParseInt(cmp.Or(field(s.Detail, "payload.error.code"), field(s.Detail, "code")), 10, 64)
+		switch code {
+		case 20101, 20104, 31204, 31205:
+			add(ofSignal(s, s.Dst, "%s refused the access token of client %s with %s: the client cannot be called", e.host(s.Src), s.Dst, meaning(code)))
+		}
+	}
+}
+
+func registerGap(e *evidence, add func(sessions.Oddity)) {
+	for _, f := range e.lines() {
+		var open *sessions.Signal
+		tell := func(until decode.Time, what string) {
+			if open == nil || until-open.At <= registerS*1e9 {
+				return
+			}
+			o := ofSignal(open, "flow "+strconv.FormatUint(uint64(f.FlowID), 10), "client %s registered and did not again for %s, until %s: calls in between may have been missed (it registers each 30 s)",
+				f.Src, seconds(until-open.At), what)
+			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
+			add(o)
+		}
+		for _, s := range e.ofFlow[f.FlowID] {
+			switch {
+			case s.Protocol == "pstream" && s.Kind == "register":
+				on := field(s.Detail, "payload.media.audio") != "false"
+				if on {
+					tell(s.At, "it did")
+				} else {
+					tell(s.At, "it unregistered")
+				}
+				if open = nil; on {
+					open = s
+				}
+			case s.Kind == "close" || s.Kind == "offline":
+				tell(s.At, "the connection ended")
+				open = nil
+			}
+		}
+		tell(f.LastAt, "the last packet")
+	}
+}
+
+func setupSlow(e *evidence, add func(sessions.Oddity)) {
+	for _, p := range [...]struct {
+		name string
+		of   func(c *sessions.Call) sessions.Float
+	}{
+		{"post-dial delay (request to ringing or answer)", func(c *sessions.Call) sessions.Float {
+			if !slices.Contains(c.Protocols, "sip") && c.RingingAt == 0 {
+				return sessions.Float{} // how long a person let a browser ring
+			}
+			return c.PostDialDelayMS
+		}},
+		{"ICE phase", func(c *sessions.Call) sessions.Float { return c.ICEms }},
+		{"DTLS handshake", func(c *sessions.Call) sessions.Float { return c.DTLSms }},
+	} {
+		var all []float64
+		for i := range e.Calls {
+			if v := p.of(&e.Calls[i]); v.Known {
+				all = append(all, v.V)
+			}
+		}
+		if len(all) < slowCalls {
+			continue
+		}
+		slices.Sort(all)
+		median := all[len(all)/2]
+		if len(all)%2 == 0 {
+			median = (median + all[len(all)/2-1]) / 2
+		}
+		for i := range e.Calls {
+			c := &e.Calls[i]
+			if v := p.of(c); v.Known && v.V > slowTimes*median && median > 0 {
+				add(e.aboutCall(c, cmp.Or(c.InitiatedAt, c.ArrivedAt), "%s took %s ms, %s times the median of %d calls (%s ms)", p.name, number(v.V), number(v.V/median), len(all), number(median)))
+			}
+		}
+	}
+}
+
+// Media.
+
+// side is one direction of a leg's media.
+type side struct {
+	streams     []*sessions.Stream
+	first, last decode.Time
+}
+
+func (s *side) add(st *sessions.Stream) {
+	if s.first == 0 || st.FirstAt < s.first {
+		s.first = st.FirstAt
+	}
+	s.last = max(s.last, st.LastAt)
+	s.streams = append(s.streams, st)
+}
+
+// sides parts the streams of each leg of a call into its two directions, told
+// by the ends of the first stream; a stream between other ends (another
+// candidate pair) counts for the direction whose sender or receiver it shares,
+// else for both, so that nothing is called missing that may be there.
+func (e *evidence) sides(c *sessions.Call) [][2]side {
+	var legs []uint32
+	by := map[uint32][]*sessions.Stream{}
+	for _, s := range e.streams[c.CallID] {
+		if by[s.LegID.V] == nil {
+			legs = append(legs, s.LegID.V)
+		}
+		by[s.LegID.V] = append(by[s.LegID.V], s)
+	}
+	var out [][2]side
+	for _, leg := range legs {
+		list := by[leg]
+		slices.SortStableFunc(list, func(a, b *sessions.Stream) int { return cmp.Compare(a.FirstAt, b.FirstAt) })
+		f := list[0]
+		from, to := f.Src, f.Dst
+		ends := func(s *sessions.Stream) (string, string) { return s.Src, s.Dst }
+		if from == to { // both on one host
+			ends = func(s *sessions.Stream) (string, string) {
+				return endpoint(s.Src, s.SrcPort), endpoint(s.Dst, s.DstPort)
+			}
+			from, to = ends(f)
+		}
+		var d [2]side
+		for _, s := range list {
+			src, dst := ends(s)
+			there, back := src == from || dst == to, src == to || dst == from
+			if there == back {
+				there, back = true, true
+			}
+			if there {
+				d[0].add(s)
+			}
+			if back {
+				d[1].add(s)
+			}
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// held tells whether the SDP in force at some time between from and to says
+// that media goes in one direction only (RFC 3264 5.1, 8.4).
+func (e *evidence) held(c *sessions.Call, from, to decode.Time) bool {
+	hold := false
+	for _, s := range e.ofCall[c.CallID] {
+		if !strings.HasSuffix(s.Label, "+ SDP") {
+			continue
+		}
+		if s.At >= to {
+			break
+		}
+		if s.At > from && hold {
+			return true
+		}
+		d := s.Detail
+		hold = strings.Contains(d, "a=sendonly") || strings.Contains(d, "a=recvonly") || strings.Contains(d, "a=inactive")
+	}
+	return hold
+}
+
+// oneWay finds the longest time in [from, to] in which d sent and other did not.
+// Seconds are counted whole, so that it is never too long.
+func (e *evidence) oneWay(d, other *side, from, to decode.Time) (at, length decode.Time) {
+	type span struct{ from, to decode.Time }
+	cover := func(s *side) []span {
+		var out []span
+		for _, st := range s.streams {
+			list := e.seconds[st.StreamID]
+			if len(list) == 0 {
+				out = append(out, span{st.FirstAt, st.LastAt})
+				continue
+			}
+			for _, iv := range list {
+				if iv.Packets > 0 {
+					out = append(out, span{max(iv.At, st.FirstAt), min(iv.At+1e9, st.LastAt)})
+				}
+			}
+		}
+		slices.SortFunc(out, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+		return out
+	}
+	sent, heard := cover(d), cover(other)
+	try := func(lo, hi decode.Time) {
+		if hi-lo <= oneWayS*1e9 {
+			return
+		}
+		var n, begin decode.Time
+		for _, s := range sent {
+			if a, b := max(s.from, lo), min(s.to, hi); b > a {
+				if begin == 0 {
+					begin = a
+				}
+				n += b - a
+			}
+		}
+		if n > length {
+			at, length = begin, n
+		}
+	}
+	pos := from
+	for _, h := range heard {
+		if h.from > pos {
+			try(pos, min(h.from, to))
+		}
+		if pos = max(pos, h.to); pos >= to {
+			return at, length
+		}
+	}
+	try(pos, to)
+	return at, length
+}
+
+func oneWayAudio(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Calls {
+		c := &e.Calls[i]
+		if c.AnsweredAt == 0 || e.stepped[c.File] {
+			continue
+		}
+		for _, d := range e.sides(c) {
+			end := cmp.Or(c.EndedAt, max(d[0].last, d[1].last))
+			for k := range d {
+				this, other := &d[k], &d[1-k]
+				if len(this.streams) == 0 {
+					continue
+				}
+				if slices.ContainsFunc(other.streams, func(s *sessions.Stream) bool {
+					return slices.Contains(s.PayloadTypes, 13) || slices.Contains(s.PayloadTypes, 19)
+				}) {
+					continue // it says comfort noise where it is silent (RFC 3389)
+				}
+				at, n := e.oneWay(this, other, c.AnsweredAt, end)
+				if n <= oneWayS*1e9 || e.held(c, at, at+n) {
+					continue
+				}
+				s := this.streams[0]
+				back := "nothing came back at all"
+				if len(other.streams) > 0 {
+					back = "nothing came back meanwhile"
+				}
+				o := aboutStream(s, at, "media went one way only for %s: %s, %s", seconds(n), way(s), back)
+				o.Subject = c.CallID
+				add(o)
+			}
+		}
+	}
+}
+
+func mediaLate(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Calls {
+		c := &e.Calls[i]
+		if c.AnsweredAt == 0 || e.stepped[c.File] {
+			continue
+		}
+		for _, d := range e.sides(c) {
+			for k := range d {
+				if len(d[k].streams) == 0 || d[k].first-c.AnsweredAt <= mediaLateS*1e9 || e.held(c, c.AnsweredAt, d[k].first) {
+					continue
+				}
+				s := d[k].streams[0]
+				o := aboutStream(s, s.FirstAt, "first media %s came %s after the answer", way(s), seconds(d[k].first-c.AnsweredAt))
+				o.Subject = c.CallID
+				add(o)
+			}
+		}
+	}
+}
+
+func mediaLoss(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Streams {
+		s := &e.Streams[i]
+		if !s.LostPct.Known || s.LostPct.V <= lossPct {
+			continue
+		}
+		text := fmt.Sprintf("%d of %d packets (%s %%) %s are missing by their sequence numbers", s.Lost, s.Expected, number(s.LostPct.V), way(s))
+		at := s.FirstAt
+		var worst *sessions.StreamInterval
+		for _, iv := range e.seconds[s.StreamID] {
+			if worst == nil || iv.Lost > worst.Lost {
+				worst = iv
+			}
+		}
+		if worst != nil && worst.Lost > 0 {
+			text += fmt.Sprintf(", most in the second from %s on: %d", seconds(max(worst.At-s.FirstAt, 0)), worst.Lost)
+			at = max(worst.At, s.FirstAt)
+		}
+		if s.BurstLossPct.Known && s.BurstLossPct.V > 0 {
+			text += fmt.Sprintf("; within bursts %s %% is lost", number(s.BurstLossPct.V))
+		}
+		if c := e.captures[s.File]; c != nil && c.DroppedPackets.V > 0 {
+			text += "; the capture itself dropped packets, so that not all of it is the network's"
+		}
+		add(aboutStream(s, at, "%s", text))
+	}
+}
+
+func jitterHigh(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Streams {
+		s := &e.Streams[i]
+		if !s.JitterMeanMS.Known || s.JitterMeanMS.V <= jitterMS {
+			continue
+		}
+		most := ""
+		if s.JitterMaxMS.Known {
+			most = ", at most " + number(s.JitterMaxMS.V) + " ms"
+		}
+		add(aboutStream(s, s.FirstAt, "mean jitter %s is %s ms%s (RFC 3550)", way(s), number(s.JitterMeanMS.V), most))
+	}
+}
+
+func mosDisagree(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Streams {
+		s := &e.Streams[i]
+		if !s.MOS.Known || !s.MOSSDK.Known || math.Abs(s.MOS.V-s.MOSSDK.V) <= mosDiffer {
+			continue
+		}
+		add(aboutStream(s, s.FirstAt, "MOS %s is %s by the E-model%s and %s by the client: the client's formula takes its own round trip, jitter and loss and knows no codec, the E-model takes codec and loss as captured here",
+			way(s), number(s.MOS.V), parens(s.MOSMethod), number(s.MOSSDK.V)))
+	}
+}
+
+func parens(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + named(s) + ")"
+}
+
+// staticTypes are the audio payload types that RFC 3551 fixes.
+var staticTypes = map[int64]string{
+	0: "PCMU", 3: "GSM", 4: "G723", 5: "DVI4", 6: "DVI4", 7: "LPC", 8: "PCMA", 9: "G722", 10: "L16", 11: "L16", 12: "QCELP", 13: "CN",
+	14: "MPA", 15: "G728", 16: "DVI4", 17: "DVI4", 18: "G729", 19: "CN",
+}
+
+func payloadChanged(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Streams {
+		s := &e.Streams[i]
+		if len(s.PayloadTypes) < 2 {
+			continue
+		}
+		var codecs []string
+		var types []int64
+		for _, pt := range s.PayloadTypes {
+			name := staticTypes[pt]
+			if name == "" {
+				name = e.rtpmap(s.CallID, pt)
+			}
+			switch strings.ToLower(name) {
+			case "", "cn", "telephone-event", "red", "ulpfec", "flexfec-03", "rtx":
+				continue // not known, or no codec of its own
+			}
+			if !slices.ContainsFunc(codecs, func(c string) bool { return strings.EqualFold(c, name) }) {
+				codecs, types = append(codecs, name), append(types, pt)
+			}
+		}
+		if len(codecs) < 2 {
+			continue
+		}
+		for k := range codecs {
+			codecs[k] = fmt.Sprintf("%s (payload type %d)", named(codecs[k]), types[k])
+		}
+		add(aboutStream(s, s.FirstAt, "codec changes within the stream %s: from %s", way(s), strings.Join(codecs, " to ")))
+	}
+}
+
+// rtpmap is the codec that the call's SDP gives for a payload type (RFC 8866 6.6).
+func (e *evidence) rtpmap(call string, pt int64) string {
+	want := "a=rtpmap:" + strconv.FormatInt(pt, 10) + " "
+	for _, s := range e.ofCall[call] {
+		if _, rest, ok := strings.Cut(s.Detail, want); ok {
+			name, _, _ := strings.Cut(rest, "/")
+			if len(name) <= 32 && !strings.ContainsAny(name, " \n") {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// SIP.
+
+func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
+	// a retransmission is the same bytes again on the same way
+	type message struct{ call, src, dst, kind, detail string }
+	of := func(s *sessions.Signal) message { return message{s.CallID, s.Src, s.Dst, s.Kind, s.Detail} }
+	type times struct {
+		n           int64
+		first, last *sessions.Signal
+	}
+	seen := map[message]*times{}
+	var order []message
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		if s.Protocol != "sip" || !s.Retransmission {
+			continue
+		}
+		k := of(s)
+		t := seen[k]
+		if t == nil {
+			t = &times{}
+			seen[k] = t
+			order = append(order, k)
+		}
+		t.n++
+		t.last = s
+	}
+	order = slices.DeleteFunc(order, func(k message) bool { return seen[k].n <= retransmits })
+	if len(order) == 0 {
+		return
+	}
+	for i := range e.Signals {
+		if s := &e.Signals[i]; s.Protocol == "sip" {
+			if t := seen[of(s)]; t != nil && t.first == nil {
+				t.first = s
+			}
+		}
+	}
+	for _, k := range order {
+		t := seen[k]
+		silent := "no response came from"
+		if t.first.StatusCode.Known {
+			silent = "nothing confirmed it from"
+		}
+		o := ofSignal(t.first, cmp.Or(k.call, k.src), "%s was sent %d times within %s by %s: %s %s meanwhile", named(t.first.Label), t.n+1, seconds(t.last.At-t.first.At), e.host(k.src), silent, e.host(k.dst))
+		if id := field(k.detail, "Call-ID", "i"); id != "" {
+			o.WiresharkFilter = "sip.Call-ID == " + quoted(cleanText(id))
+		}
+		add(o)
+	}
+}
+
+func sipFailure(e *evidence, add func(sessions.Oddity)) {
+	type answer struct {
+		call, cseq string
+		status     int64
+	}
+	seen := map[answer]bool{}
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		if s.Protocol != "sip" || s.Retransmission || s.StatusCode.V < 400 || s.StatusCode.V > 699 {
+			continue
+		}
+		switch s.StatusCode.V {
+		case 401, 407, 486, 487:
+			continue
+		}
+		id, cseq := field(s.Detail, "Call-ID", "i"), field(s.Detail, "CSeq")
+		if k := (answer{cmp.Or(s.CallID, id), cseq, s.StatusCode.V}); cseq != "" {
+			if seen[k] {
+				continue // the same answer on its next hop
+			}
+			seen[k] = true
+		}
+		method := "request"
+		if _, m, ok := strings.Cut(cseq, " "); ok {
+			method = named(strings.TrimSpace(m))
+		}
+		text := fmt.Sprintf("%s failed with %s, sent by %s", method, named(s.Label), e.host(s.Src))
+		if trunkLimit(s) {
+			text += ": Trunk CPS limit exceeded, more calls a second than the trunk may make"
+		}
+		if r := field(s.Detail, "Reason"); r != "" {
+			text += " (reason " + named(r) + ")"
+		}
+		o := ofSignal(s, cmp.Or(s.CallID, id, s.Src), "%s", text)
+		if id != "" {
+			o.WiresharkFilter = "sip.Call-ID == " + quoted(cleanText(id))
+		}
+		add(o)
+	}
+}
+
+// Captures.
+
+func duplicateCapture(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Captures {
+		c := &e.Captures[i]
+		if c.DuplicatePackets == 0 {
+			continue
+		}
+		add(sessions.Oddity{At: c.FirstAt, Subject: c.File, File: c.File,
+			Text: fmt.Sprintf("%d of %d packets are copies of others (a mirror port, a VLAN or the next hop of a route: same IP packet within a short time) and are counted once", c.DuplicatePackets, c.Packets)})
+	}
+}
+
+func captureLoss(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Captures {
+		if c := &e.Captures[i]; c.DroppedPackets.V > 0 {
+			add(sessions.Oddity{At: c.FirstAt, Subject: c.File, File: c.File,
+				Text: fmt.Sprintf("capturing host dropped %s besides the %d captured: loss seen here may be the capture's, not the network's", plural(c.DroppedPackets.V, "packet", "packets"), c.Packets)})
+		}
+	}
+	for i := range e.Flows {
+		if f := &e.Flows[i]; f.GapBytes > 0 {
+			add(sessions.Oddity{At: f.FirstAt, Subject: "flow " + strconv.FormatUint(uint64(f.FlowID), 10), WiresharkFilter: flowFilter(f),
+				Text: fmt.Sprintf("%s in %s of the connection of %s and %s were not seen and never came again: missed by the capture, which is then no loss of the network, or lost before the connection broke off; messages may be missing",
+					plural(f.GapBytes, "byte", "bytes"), plural(f.Gaps, "hole", "holes"), e.host(f.Src), e.host(f.Dst))})
+		}
+	}
+}
+
+var states = map[string]string{
+	"no-key": "no key", "wrong-key": "wrong key", "no-handshake": "handshake not captured", "unsupported": "cipher not supported", "partly": "only partly decrypted",
+}
+
+func notDecrypted(e *evidence, add func(sessions.Oddity)) {
+	type group struct {
+		first *sessions.Flow
+		by    map[string]int64
+		n     int64
+		media bool
+		notes []string
+	}
+	var order []string
+	groups := map[string]*group{}
+	for i := range e.Flows {
+		f := &e.Flows[i]
+		state := states[f.Encryption]
+		if state == "" {
+			continue
+		}
+		g := groups[f.Dst]
+		if g == nil {
+			g = &group{first: f, by: map[string]int64{}, media: true}
+			groups[f.Dst] = g
+			order = append(order, f.Dst)
+		}
+		g.n++
+		g.by[state]++
+		g.media = g.media && f.Transport == "udp"
+		if f.EncryptionNote != "" && len(g.notes) < maxNamed && !slices.Contains(g.notes, named(f.EncryptionNote)) {
+			g.notes = append(g.notes, named(f.EncryptionNote))
+		}
+	}
+	for _, address := range order {
+		g := groups[address]
+		var list []string
+		for _, s := range [...]string{"no-key", "wrong-key", "no-handshake", "unsupported", "partly"} {
+			if n := g.by[states[s]]; n > 0 {
+				list = append(list, fmt.Sprintf("%d %s", n, states[s]))
+			}
+		}
+		lost, protocol := "requests, signaling and calls inside are not known, only when and how much was sent", "tls"
+		if g.media {
+			lost, protocol = "what was said is not known; packets, loss and jitter are", "udp"
+		}
+		if g.by[states["partly"]] == g.n {
+			lost = "what the rest held is not known"
+		}
+		if len(g.notes) > 0 {
+			lost += " (" + strings.Join(g.notes, "; ") + ")"
+		}
+		name := e.host(address)
+		if n := g.first.ServerName; n != "" {
+			name = named(n) + " (" + address + ")"
+		}
+		add(sessions.Oddity{At: g.first.FirstAt, Subject: address, WiresharkFilter: allOf(addrFilter("addr", address), protocol),
+			Text: fmt.Sprintf("%s with %s could not be read (%s): %s", plural(g.n, "encrypted session", "encrypted sessions"), name, strings.Join(list, ", "), lost)})
+	}
+}
+
+// knownMessages are the types of TWILIO.md A3, A4 and B that this version reads.
+var knownMessages = []string{
+	"listen", "register", "invite", "answer", "reinvite", "dtmf", "reject", "hangup", "message", "connected", "ready", "ringing", "cancel",
+	"error", "ack", "offline", "close", "candidate", "presence", "roster", "offer", "publish",
+}
+
+func unknownMessage(e *evidence, add func(sessions.Oddity)) {
+	type group struct {
+		n     int64
+		first *sessions.Signal
+	}
+	var order []string
+	groups := map[string]*group{}
+	for i := range e.Signals {
+		s := &e.Signals[i]
+		if s.Protocol != "pstream" && s.Protocol != "matrix" || slices.Contains(knownMessages, strings.ToLower(s.Kind)) {
+			continue
+		}
+		g := groups[s.Kind]
+		if g == nil {
+			g = &group{first: s}
+			groups[s.Kind] = g
+			order = append(order, s.Kind)
+		}
+		g.n++
+	}
+	for _, kind := range order {
+		g := groups[kind]
+		add(ofSignal(g.first, kind, "%s of type %q: this version does not know it", plural(g.n, "signaling message", "signaling messages"), named(kind)))
+	}
+}
