@@ -9,6 +9,7 @@ import (
 	"gonum.org/v1/gonum/stat/combin"
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/sessions"
 )
 
@@ -40,6 +41,8 @@ type Change struct {
 	Result                 string // better, worse, ~ or "" when a side is missing
 	OldVerdict, NewVerdict string // of the runs of a side together; rows of rates only
 	Note                   string
+
+	equal bool // every sample of both sides is the same
 }
 
 // level is that of every test and interval of a comparison.
@@ -82,6 +85,7 @@ type side struct {
 	rows    []Rate
 	runs    []Run
 	whole   bool // runs are those of rows, each with its sums
+	opt     Options
 }
 
 // Comparison collects the rows of two sets of experiments, OLD and NEW, one
@@ -102,12 +106,12 @@ func (o Options) NewComparison() *Comparison {
 // analysed with, from which the sums behind its rates are made again. Nothing
 // of the slices is kept.
 func (c *Comparison) Old(r []Rate, calls []sessions.Call, streams []sessions.Stream, arrivals []sessions.Arrival, resources []sessions.CallResource, messages []sessions.Message, opt Options) {
-	c.add(0, r, calls, streams, Measure(arrivals, resources, messages, opt))
+	c.add(0, r, calls, streams, Measure(arrivals, resources, messages, opt), opt)
 }
 
 // New takes an experiment of the new set, like Old.
 func (c *Comparison) New(r []Rate, calls []sessions.Call, streams []sessions.Stream, arrivals []sessions.Arrival, resources []sessions.CallResource, messages []sessions.Message, opt Options) {
-	c.add(1, r, calls, streams, Measure(arrivals, resources, messages, opt))
+	c.add(1, r, calls, streams, Measure(arrivals, resources, messages, opt), opt)
 }
 
 func (c *Comparison) group(k groupOf) *[2]side {
@@ -119,7 +123,7 @@ func (c *Comparison) group(k groupOf) *[2]side {
 	return g
 }
 
-func (c *Comparison) add(which int, rows []Rate, calls []sessions.Call, streams []sessions.Stream, runs []Run) {
+func (c *Comparison) add(which int, rows []Rate, calls []sessions.Call, streams []sessions.Stream, runs []Run, opt Options) {
 	media := groupOf{kind: "capture"} // where calls and streams belong
 	for i := range rows {
 		r := &rows[i]
@@ -132,6 +136,7 @@ func (c *Comparison) add(which int, rows []Rate, calls []sessions.Call, streams 
 		}
 		s := &c.group(k)[which]
 		s.rows = append(s.rows, *r)
+		s.opt = opt
 		at := slices.IndexFunc(runs, func(x Run) bool { return sameRate(&x.Rate, r) })
 		if s.whole = s.whole && at >= 0; s.whole {
 			s.runs = append(s.runs, runs[at])
@@ -169,7 +174,9 @@ func sameRate(a, b *Rate) bool {
 
 // verdicts are the realised and the sustained one of all runs of a side: of
 // their sums (CombineRuns) where these are known, else what all of them say.
-func (s *side) verdicts(opt Options) (realised, sustained string) {
+func (s *side) verdicts(tolerancePct float64) (realised, sustained string) {
+	opt := s.opt
+	opt.TolerancePct = cmp.Or(opt.TolerancePct, tolerancePct)
 	switch {
 	case len(s.rows) == 0:
 		return "", ""
@@ -180,14 +187,17 @@ func (s *side) verdicts(opt Options) (realised, sustained string) {
 		alike := !slices.ContainsFunc(s.rows, func(r Rate) bool { return r.GuaranteePerS != g })
 		opt.GuaranteePerS = g
 		if r, ok := CombineRuns(s.runs, opt); ok && alike {
-			realised, sustained = r.Verdict, r.SustainedVerdict
+			realised = r.Verdict
+			if r.SustainedPerS.Known {
+				sustained = r.SustainedVerdict
+			}
 		}
 	}
 	if realised == "" || realised == undetermined {
 		realised = cmp.Or(unanimous(s.rows, func(r *Rate) string { return r.Verdict }), realised)
 	}
-	if sustained == "" || sustained == undetermined {
-		sustained = cmp.Or(unanimous(s.rows, func(r *Rate) string { return r.SustainedVerdict }), sustained)
+	if sustained == "" {
+		sustained = unanimous(s.rows, func(r *Rate) string { return r.SustainedVerdict })
 	}
 	return cmp.Or(realised, "mixed"), cmp.Or(sustained, "mixed")
 }
@@ -212,9 +222,9 @@ func significant(x float64) float64 {
 }
 
 // Changes are the rows, in order of kind, x and expected rate. A row is tested
-// when its numbers of samples allow a p of 5 % at all; rows that could never
-// show a difference are not part of Holm's family, since that depends on the
-// numbers alone (Tarone 1990).
+// when its numbers of samples allow a p of 5 % at all and not all of them are
+// equal; rows that could never show a difference are not part of Holm's family,
+// since that is known without looking at which side a sample is of (Tarone 1990).
 func (c *Comparison) Changes() []Change {
 	keys := make([]groupOf, 0, len(c.groups))
 	for k := range c.groups {
@@ -226,9 +236,8 @@ func (c *Comparison) Changes() []Change {
 	var out []Change
 	for _, k := range keys {
 		g := c.groups[k]
-		opt := c.opt
-		oldR, oldS := g[0].verdicts(opt)
-		newR, newS := g[1].verdicts(opt)
+		oldR, oldS := g[0].verdicts(c.opt.TolerancePct)
+		newR, newS := g[1].verdicts(c.opt.TolerancePct)
 		for m := range metrics {
 			old, new := g[0].samples[m], g[1].samples[m]
 			rated := m == metricObserved && len(g[0].rows)+len(g[1].rows) > 0
@@ -250,10 +259,8 @@ func (c *Comparison) Changes() []Change {
 	return out
 }
 
-func compareOpt[T cmp.Ordered](a, b struct {
-	V     T
-	Known bool
-}) int {
+// compareOpt puts what is unknown last.
+func compareOpt[T cmp.Ordered](a, b decode.Opt[T]) int {
 	if a.Known != b.Known {
 		if a.Known {
 			return -1
@@ -267,7 +274,7 @@ func compareOpt[T cmp.Ordered](a, b struct {
 func holm(rows []Change) {
 	var tested []int
 	for i := range rows {
-		if r := &rows[i]; r.P.Known && leastP(r.OldN, r.NewN) <= level {
+		if r := &rows[i]; r.P.Known && !r.equal && leastP(r.OldN, r.NewN) <= level {
 			tested = append(tested, i)
 		}
 	}
@@ -281,6 +288,9 @@ func holm(rows []Change) {
 		r := &rows[i]
 		switch {
 		case r.OldN == 0 || r.NewN == 0:
+			continue
+		case r.equal && leastP(r.OldN, r.NewN) <= level:
+			r.Result, r.Note = "~", "all samples are equal"
 			continue
 		case !r.PHolm.Known:
 			r.Result, r.Note = "~", "need >= 4 samples to detect a difference at 5 %"
@@ -337,6 +347,7 @@ func (r *Change) compare(old, new []float64) {
 	if r.Old.V != 0 {
 		r.ChangePct = some(100 * (r.New.V - r.Old.V) / math.Abs(r.Old.V))
 	}
+	r.equal = min(old[0], new[0]) == max(old[n-1], new[m-1])
 	pairs := int64(n) * int64(m)
 	greater, equal := int64(0), int64(0)
 	for _, v := range new {
@@ -440,10 +451,13 @@ func leastP(n, m int) float64 {
 	if n < 1 || m < 1 {
 		return 1
 	}
-	if n+m > maxExact {
-		return 2 / math.Exp(combin.LogGeneralizedBinomial(float64(n+m), float64(n)))
-	}
-	return min(1, 2/float64(combin.Binomial(n+m, n)))
+	return min(1, 2/choices(n+m, n))
+}
+
+// choices is the number of ways to choose k of n; in float64, since it does not
+// fit an int of 32 bits.
+func choices(n, k int) float64 {
+	return math.Round(math.Exp(combin.LogGeneralizedBinomial(float64(n), float64(k))))
 }
 
 // samplesFor is how many samples a side needs so that one of so many tested
@@ -469,7 +483,10 @@ func intervalRank(n, m int) int64 {
 		ranks[i] = 2 * (i + 1)
 	}
 	sums := rankSums(ranks, m)
-	all := float64(combin.Binomial(n+m, m))
+	all := 0.0
+	for _, c := range sums {
+		all += c
+	}
 	below := 0.0
 	least := m * (m + 1) // twice the smallest rank sum: U = 0
 	for k := 0; ; k++ {
@@ -510,7 +527,10 @@ func countAtMost(old, new []float64, d float64) int64 {
 
 // place numbers the float64 in their order; 0 has one place, whatever its sign.
 func place(x float64) uint64 {
-	b := math.Float64bits(x + 0)
+	b := math.Float64bits(x)
+	if x == 0 {
+		b = 0
+	}
 	if b>>63 != 0 {
 		return ^b
 	}

@@ -27,12 +27,14 @@ type item struct {
 	c, hc  int64 // dequeue time as captured (calls at an observed endpoint)
 	p, hp  int64 // queue time by the provider's clock
 	wait   float64
-	bytes  int64 // of the body; -1 unknown
-	k      int32 // segments; 1 when not known
+	lat    float64 // network part of the captured arrival, ms
+	bytes  int64   // of the body; -1 unknown
+	k      int32   // segments; 1 when not known
 	class  class
 	failed bool
 	timed  bool // wait is known
 	own    bool // q is of the client's clock: a capture or a queue log
+	delay  bool // lat is known
 	far    bool // a call to a phone, not to an endpoint that can be observed
 }
 
@@ -44,6 +46,9 @@ type queue struct {
 	exact                      bool // the order of items is the queue order, whatever the errors of queue times
 	segmented                  bool // every item's segments are known
 	x                          sessions.Int
+	posts                      []*sessions.Post // that were to queue its items
+	latencyBy                  string
+	created                    bool // queue times are of resources
 }
 
 func (q *queue) observed() int {
@@ -79,11 +84,11 @@ func halfWidth(ms sessions.Float, otherwise int64) int64 {
 	return int64(math.Round(ms.V * 1e6))
 }
 
-// seen is a time of table arrivals. A resource time on a whole second is one
-// that was cut there, so that its middle is half a second later.
+// seen is a time of table arrivals. A resource time without an error on a whole
+// second is one that was cut there, so that its middle is half a second later.
 func seen(t sessions.Time, by string, err sessions.Float, otherwise int64) (int64, int64) {
 	if by == "resource" {
-		if t%sessions.Time(time.Second) == 0 {
+		if !err.Known && t%sessions.Time(time.Second) == 0 {
 			return instant(t, int64(time.Second))
 		}
 		otherwise = int64(time.Second) / 2
@@ -376,6 +381,11 @@ func callQueues(arrivals []sessions.Arrival, calls []sessions.CallResource, opt 
 	if several {
 		sole = ""
 	}
+	delays := make(map[string]*sessions.Latency, len(opt.Latencies))
+	for i := range opt.Latencies {
+		delays[opt.Latencies[i].CallID] = &opt.Latencies[i]
+	}
+	latencyBy := ""
 	g := grouping{kind: "calls"}
 	for _, r := range rows {
 		if r.c != nil && unqueued(r.c.Direction) {
@@ -395,10 +405,18 @@ func callQueues(arrivals []sessions.Arrival, calls []sessions.CallResource, opt 
 			only = opt.Endpoint
 		}
 		q := g.at(k, experiment)
-		q.items = append(q.items, callItem(r.a, r.c, only))
+		it := callItem(r.a, r.c, only, opt.CallCreated == "dialed")
+		if r.a != nil && it.c != 0 {
+			if l := delays[r.a.CallID]; l != nil && l.MS >= 0 && l.MS < 1e9 {
+				it.lat, it.delay = l.MS, true
+				latencyBy = l.By
+			}
+		}
+		q.items = append(q.items, it)
 	}
 	list := g.done()
 	for _, q := range list {
+		q.latencyBy = latencyBy
 		q.oneClock()
 		q.x = callsBetween(q.items, opt.CallX)
 	}
@@ -417,6 +435,7 @@ func (q *queue) oneClock() {
 		provider = provider && it.p != 0
 	}
 	q.exact = some
+	q.created = !own
 	if own || !some {
 		return
 	}
@@ -432,14 +451,14 @@ func (q *queue) oneClock() {
 
 // callItem joins the two rows of a call; either may be missing. Only arrivals
 // at endpoint only count as observed, when it is given.
-func callItem(a *sessions.Arrival, c *sessions.CallResource, only string) item {
+func callItem(a *sessions.Arrival, c *sessions.CallResource, only string, dialed bool) item {
 	it := item{bytes: -1, k: 1}
 	to := ""
 	kind := ""
 	if c != nil {
 		to = c.To
 		it.d, it.hd = instant(c.StartedAt, int64(time.Second))
-		it.q, it.hq = instant(c.CreatedAt, int64(time.Second))
+		it.q, it.hq = instant(c.QueuedAt(dialed), int64(time.Second))
 		it.p, it.hp = it.q, it.hq
 		if it.d != 0 && it.q != 0 {
 			it.wait, it.timed = seconds(it.d-it.q), true

@@ -13,8 +13,9 @@
 // Steps: items.go makes the items of each queue from the rows; series.go turns
 // them into instants, finds the stretches with a sure backlog and sums spans;
 // sustain.go has the batch rule, the change test and repeated runs; order.go
-// has overtaking, waits and Little's law; reason.go has the sentences; curve.go
-// has what a picture needs.
+// has overtaking, waits and Little's law; queueside.go has who limited the queue
+// rate, and the network's part; reason.go has the sentences; curve.go has what a
+// picture needs.
 //
 // Units: instants are integer nanoseconds, a mid-point and a half-width; spans
 // are seconds in float64; rates are items or segments a second. Sums run in one
@@ -23,8 +24,7 @@
 // or kept.
 //
 // Not handled: two changes in one run, a clock that drifts or steps inside a
-// run, the columns about latency, POST time and HTTP 429 (they need packets and
-// stay null). Only arithmetic over rows may enter this room; no input, no output.
+// run. Only arithmetic over rows may enter this room; no input, no output.
 package rates
 
 import (
@@ -44,6 +44,11 @@ type Options struct {
 	CallX         sessions.Int // calls between the two observed ones, when a manifest says so
 	MessageX      sessions.Int // body bytes, when a manifest says so
 	Endpoint      string       // the observed endpoint, when a manifest says so
+	CallCreated   string       // what date_created of a call is: "", "accepted", "dialed"; "" is accepted
+
+	// What packets show beside the rows. Neither is changed or kept.
+	Posts     []sessions.Post    // in any order
+	Latencies []sessions.Latency // at most one a call
 }
 
 func (o Options) guarantee() float64 {
@@ -91,7 +96,10 @@ func Compute(arrivals []sessions.Arrival, calls []sessions.CallResource, message
 // Measure is Compute with the sums that CombineRuns needs.
 func Measure(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message, opt Options) []Run {
 	var out []Run
-	for _, q := range queues(arrivals, calls, messages, opt) {
+	list := queues(arrivals, calls, messages, opt)
+	posted := postsByQueue(list, opt.Posts)
+	for i, q := range list {
+		q.posts = posted[i]
 		out = append(out, q.measure(opt))
 	}
 	return out
@@ -114,6 +122,8 @@ func (q *queue) measure(opt Options) Run {
 		m.timed(s)
 	}
 	m.order()
+	m.queueSide()
+	m.latency()
 	r.Reason = m.reason()
 	return m.run
 }

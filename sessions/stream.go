@@ -168,7 +168,9 @@ func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 	if s.packets > 0 {
 		delta := float64(now-s.prev) / 1e6
 		if !h.Marker {
-			s.deltaMax = math.Max(s.deltaMax, delta)
+			if delta > s.deltaMax { // math.Max costs a call
+				s.deltaMax = delta
+			}
 			if m := second.DeltaMaxMS; !m.Known || delta > m.V {
 				second.DeltaMaxMS = decode.Some(delta)
 			}
@@ -179,7 +181,9 @@ func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 			s.jitter += (d - s.jitter) / 16
 			s.jitterSum += s.jitter
 			s.jitterN++
-			s.jitterMax = math.Max(s.jitterMax, s.jitter)
+			if s.jitter > s.jitterMax {
+				s.jitterMax = s.jitter
+			}
 			second.JitterMS = decode.Some(s.jitter)
 		}
 		s.tsSpan += int64(step)

@@ -48,6 +48,7 @@ type app struct {
 	tolerance  string
 	segmenting string
 	queueBy    string
+	created    string
 	redact     bool
 	redactKey  string
 	jobs       int
@@ -347,7 +348,11 @@ func (a *app) options() (experiment.Options, error) {
 	if !oneOf(a.queueBy, "", "account", "from", "service") {
 		return o, usagef("--queue-by: want account, from or service, found %q", a.queueBy)
 	}
+	if !oneOf(a.created, "", "accepted", "dialed") {
+		return o, usagef("--call-created: want accepted or dialed, found %q", a.created)
+	}
 	o.Rates.Segmenting, o.Rates.QueueBy = a.segmenting, a.queueBy
+	o.Rates.CallCreated = a.created
 	if !oneOf(a.progress, "", "auto", "plain", "none") {
 		return o, usagef("--progress: want auto, plain or none, found %q", a.progress)
 	}
@@ -410,6 +415,7 @@ func (a *app) inputFlags(c *cobra.Command) {
 	f.StringVar(&a.tolerance, "tolerance", "", "tolerance of a verdict (default 5%)")
 	f.StringVar(&a.segmenting, "segmenting", "", "provider, gsm or 160 (default provider, else gsm)")
 	f.StringVar(&a.queueBy, "queue-by", "", "account, from or service (default: calls account; messages service, else from)")
+	f.StringVar(&a.created, "call-created", "", "what date_created of a call is: accepted or dialed (default accepted)")
 	f.BoolVar(&a.redact, "redact", false, "stable pseudonyms for numbers, addresses, SIDs and names")
 	f.StringVar(&a.redactKey, "redact-key", "", "file with the key of the pseudonyms, for the same ones in every run")
 	f.StringVar(&a.zone, "tz", "", "time zone of what is shown; tables stay UTC")

@@ -68,6 +68,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
 	}
 	ropt := manifest.apply(opt.Rates)
+	ropt.Posts, ropt.Latencies = t.Posts, t.Latencies
 	d := res.Data
 	d.Inputs, d.Captures, d.Ledger = in.inputs, in.captures, dec.Ledger().Rows()
 	d.Hosts, d.Flows, d.Calls, d.Legs, d.Signals = t.Hosts, t.Flows, t.Calls, t.Legs, t.Signals
@@ -250,10 +251,11 @@ func describe(name string, d *table.Dataset, m *Manifest, ropt rates.Options, op
 		Tolerance  float64 `json:"tolerance_pct,omitempty"`
 		Segmenting string  `json:"segmenting,omitempty"`
 		QueueBy    string  `json:"queue_by,omitempty"`
+		Created    string  `json:"call_created,omitempty"`
 		Redact     bool    `json:"redact,omitempty"`
 		Start      string  `json:"start,omitempty"`
 		End        string  `json:"end,omitempty"`
-	}{ropt.GuaranteePerS, ropt.TolerancePct, ropt.Segmenting, ropt.QueueBy, opt.Redact, opt.Start.String(), opt.End.String()}
+	}{ropt.GuaranteePerS, ropt.TolerancePct, ropt.Segmenting, ropt.QueueBy, ropt.CallCreated, opt.Redact, opt.Start.String(), opt.End.String()}
 	b, err := json.Marshal(options)
 	e.Options = string(b)
 	return e, err

@@ -69,6 +69,7 @@ func readPlace(ctx context.Context, files []*container.File, opt Options) (*read
 		return nil, err
 	}
 	b := sessions.New(dec.Files(), dec.Ledger())
+	b.DialedCreated = opt.Rates.CallCreated == "dialed"
 	for ev := range dec.Events(ctx) {
 		b.Add(ev)
 	}
@@ -131,8 +132,35 @@ func lateness(a, b *sessions.Trace) []float64 {
 	return out
 }
 
+// latencies are how much later each call arrived in b than in a. One that
+// arrived earlier shows that the clocks of the two differ: then nothing is known.
+func latencies(a, b *sessions.Trace) []sessions.Latency {
+	at := map[string]decode.Time{}
+	for i := range a.Calls {
+		if c := &a.Calls[i]; c.ArrivedAt != 0 && c.ArrivedBy != "resource" {
+			at[c.CallID] = c.ArrivedAt
+		}
+	}
+	var out []sessions.Latency
+	for i := range b.Calls {
+		c := &b.Calls[i]
+		t, ok := at[c.CallID]
+		if !ok || c.ArrivedAt == 0 || c.ArrivedBy == "resource" {
+			continue
+		}
+		if c.ArrivedAt < t {
+			return nil
+		}
+		out = append(out, sessions.Latency{CallID: c.CallID, MS: float64(c.ArrivedAt-t) / 1e6, By: "captures"})
+	}
+	return out
+}
+
 // add counts the captures of another place, and tells the difference.
 func (r *reading) add(other *reading) {
+	if l := latencies(other.trace, r.trace); len(l) > 0 {
+		r.trace.Latencies = l
+	}
 	l := r.decoder.Ledger()
 	for _, c := range other.captures {
 		l.In(decode.LayerFrame, c.Packets)
