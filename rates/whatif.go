@@ -15,7 +15,7 @@ import (
 type Limit struct {
 	PerS     float64 // segments a second of each number
 	Queues   int     // numbers; less than 1 is 1
-	Burst    float64 // depth of each bucket in items; less than 1 is 1
+	Burst    float64 // depth of each bucket in segments; less than 1 is 1
 	Shortest bool    // to the number that is soonest free, else in turn
 }
 
@@ -40,7 +40,7 @@ func (c *Curves) Replay(l Limit) (r Replay, ok bool) {
 	if len(items) == 0 || !(l.PerS > 0) || math.IsInf(l.PerS, 0) {
 		return r, false
 	}
-	queues := make(numbers, max(1, l.Queues))
+	queues := make(senders, max(1, l.Queues))
 	for i := range queues {
 		queues[i].place = i
 	}
@@ -60,7 +60,7 @@ func (c *Curves) Replay(l Limit) (r Replay, ok bool) {
 		if !l.Shortest {
 			n = &queues[i%len(queues)]
 		}
-		leave := max(at, n.free-float64((burst-1)*k)/l.PerS)
+		leave := max(at, n.free-(burst-1)/l.PerS)
 		n.free = max(n.free, leave) + k/l.PerS
 		if l.Shortest {
 			heap.Fix(&queues, 0)
@@ -104,23 +104,23 @@ func (c *Curves) Replay(l Limit) (r Replay, ok bool) {
 	return r, true
 }
 
-// number is one of the numbers of a Limit: free is when its bucket is full
+// sender is one of the numbers of a Limit: free is when its bucket is full
 // again, seconds after the first item.
-type number struct {
+type sender struct {
 	free  float64
 	place int
 }
 
-// numbers is a heap by free, then place.
-type numbers []number
+// senders is a heap by free, then place.
+type senders []sender
 
-func (n numbers) Len() int { return len(n) }
-func (n numbers) Less(i, j int) bool {
+func (n senders) Len() int { return len(n) }
+func (n senders) Less(i, j int) bool {
 	return n[i].free < n[j].free || n[i].free == n[j].free && n[i].place < n[j].place
 }
-func (n numbers) Swap(i, j int) { n[i], n[j] = n[j], n[i] }
-func (n *numbers) Push(any)     {} // a heap of fixed size
-func (n *numbers) Pop() any     { return nil }
+func (n senders) Swap(i, j int) { n[i], n[j] = n[j], n[i] }
+func (n *senders) Push(any)     {} // a heap of fixed size
+func (n *senders) Pop() any     { return nil }
 
 // Curves are Curve's, of a run analysed with o.
 func (o Options) Curves(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message) []Curves {

@@ -246,6 +246,10 @@ func (b *Builder) clockCreated(ev *decode.Event, q *openRequest, r *twilio.Resou
 	}
 }
 
+// reportSlack: user agents read the clock of a report some time before it leaves
+// (1.5 ms was seen), and many count DLSR in whole ms.
+const reportSlack = 5_000_000
+
 // clockReport takes the sender reports of a compound packet.
 func (b *Builder) clockReport(ev *decode.Event) {
 	if len(ev.RTCP.SRs) == 0 || !ev.Decrypted && b.isSecure(ev) {
@@ -271,8 +275,7 @@ func (b *Builder) clockReport(ev *decode.Event) {
 			if !ok {
 				continue
 			}
-			// DLSR has units of 1/65536 s: cut or rounded by one
-			rtt := int64(ev.Time-sent.at) - int64(float64(r.DLSR)*second/65536) + second/65536
+			rtt := int64(ev.Time-sent.at) - int64(float64(r.DLSR)*second/65536) + reportSlack
 			if rtt >= 0 && rtt < 60*second && (!known || low+rtt < high) {
 				high, known = low+rtt, true
 			}

@@ -81,6 +81,8 @@ const (
 	maxBursts       = 1 << 14 // of a signaling or event connection
 	maxOtherBursts  = 256     // of a connection whose name says nothing
 	maxEventLines   = 256     // of one client
+	maxMatrix       = 16      // matrix connections
+	maxPerCall      = 4096    // connections of the first generation
 	maxNear         = 1024    // media flows that are looked at around a moment
 	heartbeatSize   = 96      // bytes of a record that holds a heartbeat, at most
 	minHeartbeats   = 2
@@ -307,8 +309,6 @@ type inferredCall struct {
 	by       string
 	errorMS  float64
 	pos      decode.Pos
-	last     Time
-	lastPos  decode.Pos
 	answered Time
 	evidence []evidence
 	media    []*sealedMedia
@@ -386,6 +386,8 @@ func (b *Builder) sealedLinesOf(in *inferring) (readable bool) {
 				l.events = l.events || isEventGateway(n.name)
 			}
 		}
+		slices.SortStableFunc(l.bursts, func(x, y sealedBurst) int { return cmp.Compare(x.start, y.start) })
+		slices.Sort(l.closings)
 		switch {
 		case l.dropped:
 		case l.events:
@@ -393,7 +395,9 @@ func (b *Builder) sealedLinesOf(in *inferring) (readable bool) {
 				in.events[a] = append(in.events[a], l)
 			}
 		case l.matrix:
-			in.matrix = append(in.matrix, l)
+			if len(in.matrix) < maxMatrix {
+				in.matrix = append(in.matrix, l)
+			}
 		case isPerCall(strings.ToLower(l.flow.ServerName)): // see firstGeneration
 		case l.byName, !l.page && l.beats >= minHeartbeats && len(l.bursts) > 0:
 			in.lines = append(in.lines, l)
@@ -540,7 +544,7 @@ const (
 func (in *inferring) roleOf(l *sealedLine, i int, client netip.Addr, waiting bool) (role, []*sealedMedia) {
 	s := &l.bursts[i]
 	next := Time(1) << 62
-	for k := i + 1; k < len(l.bursts); k++ {
+	for k := i + 1; k < min(len(l.bursts), i+maxNear); k++ {
 		if n := &l.bursts[k]; !n.client && (!waiting || n.start-s.start > 2*burstGap) {
 			next = n.start
 			break
@@ -559,7 +563,6 @@ func (in *inferring) roleOf(l *sealedLine, i int, client netip.Addr, waiting boo
 func (in *inferring) readLine(l *sealedLine) {
 	client := l.flow.End(l.client).Addr()
 	rtt, _ := in.rtt(l.flow)
-	slices.SortStableFunc(l.bursts, func(x, y sealedBurst) int { return cmp.Compare(x.start, y.start) })
 	var offers []*offer
 	var asked *sealedBurst // the client's latest description
 	var calling bool       // it made a call
@@ -702,7 +705,7 @@ func (in *inferring) withoutInvite(l *sealedLine, client netip.Addr, answer *sea
 	}
 	// of the events since the client was last silent, the first
 	var woke evidence
-	for from := answer.start - 60_000*ms; ; {
+	for from, n := answer.start-60_000*ms, 0; n < maxNear; n++ {
 		w, ok := in.woken(client, from, answer.start)
 		if !ok {
 			break
@@ -711,7 +714,7 @@ func (in *inferring) withoutInvite(l *sealedLine, client netip.Addr, answer *sea
 			woke = w
 		}
 		from = w.at + 1
-		for { // to the end of this run of events
+		for ; n < maxNear; n++ { // to the end of this run of events
 			n, ok := in.woken(client, from, min(from+quiet, answer.start))
 			if !ok {
 				break
@@ -816,12 +819,18 @@ const minMatrixInvite = 300
 // that connection is not in the capture, each counts: the study's method.
 func (in *inferring) firstGeneration(flows []*decode.Flow) {
 	var last Time
+	n := 0
 	for _, f := range flows {
+		if n >= maxPerCall {
+			in.b.capped("connections for a call")
+			return
+		}
 		if f.Proto != 6 || !in.perCallFlow(f) {
 			continue
 		}
+		n++
 		client := f.Src.Addr()
-		c := &inferredCall{at: f.First, by: "tcp-connect", flow: f, client: client, score: 0.6, answered: 0,
+		c := &inferredCall{at: f.First, by: "tcp-connect", flow: f, client: client, score: 0.6,
 			pos: decode.Pos{File: f.File, Frame: f.Frame, First: f.Frame}}
 		c.errorMS = in.lateBoundMS(f) + acceptBoundMS
 		c.evidence = append(c.evidence, evidence{"tcp-connect", f.First, c.pos, f, 0, "connection for a call"})
@@ -831,9 +840,10 @@ func (in *inferring) firstGeneration(flows []*decode.Flow) {
 				continue
 			}
 			seen = true
-			for k := range l.bursts {
-				s := &l.bursts[k]
-				if !s.client && s.start > last && s.start <= f.First && f.First-s.start < 60_000*ms {
+			from := max(last+1, f.First-60_000*ms)
+			k, _ := slices.BinarySearchFunc(l.bursts, from, func(s sealedBurst, at Time) int { return cmp.Compare(s.start, at) })
+			for ; k < len(l.bursts) && l.bursts[k].start <= f.First; k++ {
+				if s := &l.bursts[k]; !s.client {
 					invited = true
 					c.at, c.by, c.pos, c.errorMS, c.score = s.start, "tls-record", s.pos, in.lateBoundMS(l.flow), 0.8
 					c.evidence = append([]evidence{{"tls-record", s.start, s.pos, l.flow, 1 - l.client, "invite from the matrix"}}, c.evidence...)
@@ -972,6 +982,14 @@ func (b *Builder) addInferred(t *Trace, c *inferredCall, id string, r *CallResou
 			row.DurationS = between(row.AnsweredAt, row.EndedAt, 1e9)
 		}
 		b.setupTimes(&row, c.media)
+		gateway := c.media[0].flow.Dst.Addr() // the client spoke first, unless it is that end
+		for _, m := range c.media {
+			if m.flow.Src.Addr() == c.client {
+				gateway = m.flow.Dst.Addr()
+			} else if m.flow.Dst.Addr() == c.client {
+				gateway = m.flow.Src.Addr()
+			}
+		}
 		owner := &sipCall{id: id, leg: legID, isCall: true, kind: legPStream}
 		for _, s := range streams {
 			if s.call != nil || !slices.ContainsFunc(c.media, func(m *sealedMedia) bool { return m.flow == s.flow }) {
@@ -980,7 +998,7 @@ func (b *Builder) addInferred(t *Trace, c *inferredCall, id string, r *CallResou
 			s.call = owner
 			row.Streams++
 			at := &row.FirstMediaOutAt
-			if s.flow.End(1-s.dir).Addr() == c.client {
+			if s.flow.End(s.dir).Addr() == gateway {
 				at = &row.FirstMediaInAt
 			}
 			if *at == 0 || s.first < *at {

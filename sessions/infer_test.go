@@ -36,6 +36,7 @@ type labRun struct {
 	keys    map[string][]byte
 	exports map[string][]byte
 	invites []decode.Time // sent by the gateway
+	half    int           // all captures of one run are in the same half
 }
 
 // labRuns reads every run of a browser, each capture of it as a run of its own.
@@ -48,7 +49,7 @@ func labRuns(t testing.TB) []labRun {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, dir := range dirs {
+		for n, dir := range dirs {
 			var truth struct {
 				Calls []struct {
 					Invite int64 `json:"invite_ns"`
@@ -61,7 +62,7 @@ func labRuns(t testing.TB) []labRun {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := labRun{keys: map[string][]byte{}, exports: map[string][]byte{}}
+			r := labRun{half: n % 2, keys: map[string][]byte{}, exports: map[string][]byte{}}
 			for _, c := range truth.Calls {
 				if c.Invite != 0 {
 					r.invites = append(r.invites, decode.Time(c.Invite))
@@ -238,11 +239,11 @@ func TestInferredArrivals(t *testing.T) {
 			}
 			trace := traceOf(t, keep, run.files)
 			all[0].add(t, run, trace)
-			folds[i%2].add(t, run, trace)
+			folds[run.half].add(t, run, trace)
 		}
 		s := &all[0]
 		t.Logf("| %s | %v | %s", tt.name, s.by, s)
-		t.Logf("    odd and even runs: %s; %s", &folds[0], &folds[1])
+		t.Logf("    even and odd runs: %s; %s", &folds[0], &folds[1])
 		if s.by[tt.by]*2 <= s.reported {
 			t.Errorf("%s: evidence %v, want mostly %s", tt.name, s.by, tt.by)
 		}
@@ -289,7 +290,7 @@ func TestDescriptionSizes(t *testing.T) {
 		sdp        bool
 	}
 	var halves [2][2][]message // half, side
-	for i, run := range labRuns(t) {
+	for _, run := range labRuns(t) {
 		type place struct {
 			frame int64
 			dir   uint8
@@ -302,9 +303,8 @@ func TestDescriptionSizes(t *testing.T) {
 			}
 		}
 		type lineState struct {
-			client  int
-			version uint16
-			list    [2][]message
+			client int
+			list   [2][]message
 		}
 		lines := map[uint32]*lineState{}
 		var order []uint32
@@ -341,7 +341,7 @@ func TestDescriptionSizes(t *testing.T) {
 		}
 		for _, id := range order {
 			for side := range 2 {
-				halves[i%2][side] = append(halves[i%2][side], lines[id].list[side]...)
+				halves[run.half][side] = append(halves[run.half][side], lines[id].list[side]...)
 			}
 		}
 	}
@@ -424,13 +424,13 @@ type wire struct {
 }
 
 type wireFrame struct {
-	ms   int64
-	data []byte
+	ms    int64
+	bytes func() []byte // made in order of time: TCP counts its bytes
 }
 
 func newWire(t testing.TB) *wire { return &wire{t: t, next: map[string]uint32{}} }
 
-func (w *wire) packet(at int64, src, dst string, transport gopacket.SerializableLayer, payload []byte) {
+func (w *wire) packet(src, dst string, transport gopacket.SerializableLayer, payload []byte) []byte {
 	s, d := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
 	proto := layers.IPProtocolTCP
 	if _, ok := transport.(*layers.UDP); ok {
@@ -443,25 +443,29 @@ func (w *wire) packet(at int64, src, dst string, transport gopacket.Serializable
 	}
 	mac := []byte{2, 0, 0, 0, 0, 1}
 	buf := gopacket.NewSerializeBuffer()
-	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, &layers.Ethernet{SrcMAC: mac, DstMAC: mac, EthernetType: eth}, ip.(gopacket.SerializableLayer), transport, gopacket.Payload(payload)); err != nil {
+	if err := gopacket.SerializeLayers(buf, gopacket.SerializeOptions{FixLengths: true}, &layers.Ethernet{SrcMAC: mac, DstMAC: mac, EthernetType: eth}, ip, transport, gopacket.Payload(payload)); err != nil {
 		w.t.Fatal(err)
 	}
-	w.frames = append(w.frames, wireFrame{at, bytes.Clone(buf.Bytes())})
+	return buf.Bytes()
 }
 
 func (w *wire) tcp(at int64, src, dst string, payload []byte, syn, ack bool) {
 	s, d := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
-	seq := w.next[src+dst]
-	w.packet(at, src, dst, &layers.TCP{SrcPort: layers.TCPPort(s.Port()), DstPort: layers.TCPPort(d.Port()), Seq: seq, Ack: w.next[dst+src], SYN: syn, ACK: ack, PSH: len(payload) > 0, Window: 60000}, payload)
-	w.next[src+dst] += uint32(len(payload))
-	if syn {
-		w.next[src+dst]++
-	}
+	w.frames = append(w.frames, wireFrame{at, func() []byte {
+		seq := w.next[src+dst]
+		w.next[src+dst] += uint32(len(payload))
+		if syn {
+			w.next[src+dst]++
+		}
+		return w.packet(src, dst, &layers.TCP{SrcPort: layers.TCPPort(s.Port()), DstPort: layers.TCPPort(d.Port()), Seq: seq, Ack: w.next[dst+src], SYN: syn, ACK: ack, PSH: len(payload) > 0, Window: 60000}, payload)
+	}})
 }
 
 func (w *wire) udp(at int64, src, dst string, payload []byte) {
 	s, d := netip.MustParseAddrPort(src), netip.MustParseAddrPort(dst)
-	w.packet(at, src, dst, &layers.UDP{SrcPort: layers.UDPPort(s.Port()), DstPort: layers.UDPPort(d.Port())}, payload)
+	w.frames = append(w.frames, wireFrame{at, func() []byte {
+		return w.packet(src, dst, &layers.UDP{SrcPort: layers.UDPPort(s.Port()), DstPort: layers.UDPPort(d.Port())}, payload)
+	}})
 }
 
 func (w *wire) connect(at int64, src, dst string) {
@@ -567,7 +571,7 @@ func (w *wire) trace() *sessions.Trace {
 	var b bytes.Buffer
 	out := pcap.NewWriter(&b, pcap.LinkEthernet, true)
 	for _, f := range w.frames {
-		if err := out.WriteFrame(int64(at(f.ms)), f.data); err != nil {
+		if err := out.WriteFrame(int64(at(f.ms)), f.bytes()); err != nil {
 			w.t.Fatal(err)
 		}
 	}

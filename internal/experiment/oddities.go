@@ -1525,7 +1525,7 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 			}
 		}
 		if worst != nil && worst.Lost > 0 {
-			text += fmt.Sprintf(", most in the second from %s on: %d", seconds(max(worst.At-s.FirstAt, 0)), worst.Lost)
+			text += fmt.Sprintf(", most in the second from %s on: %d", seconds(max(worst.At-s.FirstAt, 0)), min(worst.Lost, s.Lost))
 			at = max(worst.At, s.FirstAt)
 		}
 		if s.BurstLossPct.Known && s.BurstLossPct.V > 0 {

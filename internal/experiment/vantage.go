@@ -156,10 +156,36 @@ func latencies(a, b *sessions.Trace) []sessions.Latency {
 	return out
 }
 
+// widen makes the error of an arrival as large as its latency was seen to be.
+func widen(t *sessions.Trace, list []sessions.Latency) {
+	late := map[string]float64{}
+	for _, l := range list {
+		late[l.CallID] = l.MS
+	}
+	for i := range t.Calls {
+		c := &t.Calls[i]
+		if ms := late[c.CallID]; c.ArrivedErrorMS.Known && ms > c.ArrivedErrorMS.V {
+			c.ArrivedErrorMS.V = ms
+		}
+	}
+	for i := range t.Arrivals {
+		a := &t.Arrivals[i]
+		ms := late[a.CallID]
+		if a.ArrivedBy == "resource" || !a.ArrivedErrorMS.Known || ms <= a.ArrivedErrorMS.V {
+			continue
+		}
+		if a.WaitErrorS.Known {
+			a.WaitErrorS.V += (ms - a.ArrivedErrorMS.V) / 1e3
+		}
+		a.ArrivedErrorMS.V = ms
+	}
+}
+
 // add counts the captures of another place, and tells the difference.
 func (r *reading) add(other *reading) {
 	if l := latencies(other.trace, r.trace); len(l) > 0 {
 		r.trace.Latencies = l
+		widen(r.trace, l)
 	}
 	l := r.decoder.Ledger()
 	for _, c := range other.captures {
@@ -183,4 +209,17 @@ func (r *reading) add(other *reading) {
 			r.inputs = append(r.inputs, in)
 		}
 	}
+}
+
+// placeOf leaves out the captures of other places than the streams were read
+// at, so that their packets are not taken twice.
+func placeOf(files []*container.File, streams []sessions.Stream) []*container.File {
+	for _, g := range decode.Vantages(files) {
+		for _, f := range g {
+			if f.Name == streams[0].File {
+				return g
+			}
+		}
+	}
+	return files
 }
