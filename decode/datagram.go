@@ -34,7 +34,9 @@ func (d *Decoder) datagram(b []byte) {
 		if rtcp.Looks(b) {
 			d.udpUsed(AppRTCP)
 			d.rtcpIn++
-			if plain, secure := d.openMedia(f, ev.Dir, b, ev.WireLen, true); secure {
+			if d.clearRTCP(b) {
+				ev.Clear = true // some send it so beside SRTP
+			} else if plain, secure := d.openMedia(f, ev.Dir, b, ev.WireLen, true); secure {
 				if plain == nil {
 					d.ledger.Out(LayerRTCP, "encrypted", 1, size)
 					return
@@ -114,6 +116,12 @@ func (d *Decoder) relayed(b []byte) {
 	d.inner = true
 	d.datagram(b)
 	d.inner = false
+}
+
+// clearRTCP tells a compound that is whole without anything behind it; SRTCP
+// has at least its index there (RFC 3711 3.4).
+func (d *Decoder) clearRTCP(b []byte) bool {
+	return rtcp.Decode(b, &d.rtcp) == nil && d.rtcp.Trailing == 0 && len(d.rtcp.Damaged) == 0 && d.rtcp.Packets > 0
 }
 
 func isDNSPort(p uint16) bool { return p == 53 || p == 5353 || p == 5355 }

@@ -296,7 +296,7 @@ func TestMergeOrder(t *testing.T) {
 	r := read(t, open(t, map[string][]byte{
 		"b.pcap": capture(t, p(0, 2), p(10, 4), p(20, 6)),
 		"a.pcap": capture(t, p(0, 1), p(10, 3), p(15, 5), p(20, 0)), // equal times: by file
-		"c.pcap": capture(t, p(30, 8), p(25, 7)),                    // its own order stands
+		"c.pcap": capture(t, p(50, 8), p(30, 7)),                    // its own order stands
 	}), decode.Options{})
 	var got []string
 	for _, e := range r.events {

@@ -111,7 +111,7 @@ type source struct {
 
 // clockStep is how far a frame must lie back for the clock to have stepped;
 // queues of one interface deliver out of order by less.
-const clockStep = 1e6 // ns
+const clockStep = 10e6 // ns
 
 // hashReader sums the stored bytes of a file while they are read.
 type hashReader struct {

@@ -66,6 +66,7 @@ type Event struct {
 	WireLen int   // bytes of the datagram or message
 
 	Decrypted  bool   // it was read with a key
+	Clear      bool   // RTCP that was sent in the clear, whatever its media is
 	FromClient bool   // WebSocket: sent by the side that opened it
 	Stream     uint32 // HTTP/2 stream
 	Text       []byte // of a signaling message, as sent

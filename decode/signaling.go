@@ -13,12 +13,22 @@ func (d *Decoder) signaling(f *Flow, text []byte) bool {
 	if pstream.IsHeartbeat(text) {
 		return false
 	}
-	if mediastream.Looks(text) && mediastream.Decode(text, &d.media) == nil {
+	known := f.Apps[AppPStream] > 0 // then no media stream is likely
+	if known && d.pstreamText(f, text) {
+		return true
+	}
+	if mediastream.Decode(text, &d.media) == nil && d.media.Event != mediastream.EventUnknown {
 		f.Apps[AppMediaStream]++
 		d.event.Kind, d.event.Media = EventMediaStream, &d.media
 		d.emit()
 		return true
 	}
+	return !known && d.pstreamText(f, text)
+}
+
+// pstreamText hands out the browser signaling in a text message; false when
+// there is none.
+func (d *Decoder) pstreamText(f *Flow, text []byte) bool {
 	base := d.event
 	found := false
 	pstream.Split(text, func(object []byte) bool {

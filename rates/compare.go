@@ -240,8 +240,7 @@ func (c *Comparison) Changes() []Change {
 		newR, newS := g[1].verdicts(c.opt.TolerancePct)
 		for m := range metrics {
 			old, new := g[0].samples[m], g[1].samples[m]
-			rated := m == metricObserved && len(g[0].rows)+len(g[1].rows) > 0
-			if len(old)+len(new) == 0 && !rated {
+			if len(old)+len(new) == 0 {
 				continue
 			}
 			r := Change{Kind: k.kind, X: k.x, ExpectedPerS: k.expected, Metric: metrics[m].name, Unit: metrics[m].unit, Sample: metrics[m].sample}
@@ -335,12 +334,9 @@ func (r *Change) compare(old, new []float64) {
 		r.New = some(quantile(new, 50))
 	}
 	if n == 0 || m == 0 {
-		r.Note = "only in OLD"
+		r.Note = "no value in NEW"
 		if n == 0 {
-			r.Note = "only in NEW"
-		}
-		if n+m == 0 {
-			r.Note = "no value on either side"
+			r.Note = "no value in OLD"
 		}
 		return
 	}
@@ -541,5 +537,8 @@ func unplace(p uint64) float64 {
 	if p>>63 != 0 {
 		return math.Float64frombits(p &^ (1 << 63))
 	}
-	return math.Float64frombits(^p)
+	if x := math.Float64frombits(^p); x != 0 {
+		return x
+	}
+	return 0 // not the negative zero
 }

@@ -344,7 +344,7 @@ func TestOneSided(t *testing.T) {
 	ms := steady(100)
 	c.New(Compute(nil, nil, ms, Options{}), nil, nil, nil, nil, ms, Options{})
 	for _, r := range c.Changes() {
-		if r.Old.Known || r.OldN != 0 || r.NewN != 1 || r.Result != "" || r.Note != "only in NEW" || r.P.Known {
+		if r.Old.Known || r.OldN != 0 || r.NewN != 1 || r.Result != "" || r.Note != "no value in OLD" || r.P.Known {
 			t.Errorf("%+v", r)
 		}
 	}

@@ -364,7 +364,11 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		}
 		if m-n > 3 {
 			last := &f.d.Signals[drawnIdx[m-1]]
-			r.Label = show(s.Kind, 36) + ", " + count(int64(m-n)) + " in " + span(int64(last.At-s.At))
+			name := show(s.Kind, 36)
+			if l.Lanes[r.To].Role == "events" && strings.HasPrefix(s.Kind, "POST ") {
+				name = "events" // reports of the client, each named in the panel
+			}
+			r.Label = name + ", " + count(int64(m-n)) + " in " + span(int64(last.At-s.At))
 			r.Until = int64(last.At - t0)
 			count1[base] += m - n - 1
 			if r.Detail != nil {
@@ -712,7 +716,7 @@ func (f *flows) scenarios() []Scenario {
 			s.Ladders = append(s.Ladders, f.build(&f.d.Calls[i], s.ID+"-"+strconv.Itoa(k+1), true))
 		}
 		if rest := by[name][len(s.Ladders):]; len(rest) > 0 {
-			s.Others = f.callTable(rest)
+			s.Others = f.callTable(rest, maxRows)
 		}
 		out = append(out, s)
 	}
@@ -727,13 +731,16 @@ func (f *flows) order(names []string, by map[string][]int) {
 	})
 }
 
-const maxRows = 200 // rows of a table that the page holds
+const (
+	maxRows   = 200 // rows of a table that the page holds
+	maxSilent = 20  // calls listed of which the captures hold nothing
+)
 
-func (f *flows) callTable(calls []int) *Table {
+func (f *flows) callTable(calls []int, most int) *Table {
 	t := &Table{Label: "Calls", Rows: []Row{}, Cols: []Col{{Name: "Call"}, {Name: "From"}, {Name: "To"}, {Name: "Began"}, {Name: "Outcome"}, {Name: "Duration", Unit: "s", Num: true}}}
 	for n, i := range calls {
-		if n == maxRows {
-			t.More = count(int64(len(calls)-maxRows)) + " more in table calls."
+		if n == most {
+			t.More = count(int64(len(calls)-most)) + " more in table calls."
 			break
 		}
 		c := &f.d.Calls[i]

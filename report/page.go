@@ -189,7 +189,7 @@ func Build(d *table.Dataset, o Options) *Page {
 	fl := newFlows(d, b.clock)
 	p.Scenarios = fl.scenarios()
 	if len(fl.silent) > 0 {
-		p.Silent = fl.callTable(fl.silent)
+		p.Silent = fl.callTable(fl.silent, maxSilent)
 		p.Silent.Title = plural(int64(len(fl.silent)), "call", "calls") + " without captured signaling or media"
 		p.Silent.Label = "Calls without captured signaling"
 	}

@@ -127,8 +127,9 @@ func (l *Ladder) scaleSVG(width float64, class string) string {
 	s := &svg{}
 	const labelW, axisX = 210.0, 290.0
 	left, right := axisX+40, width-40
-	x := laneX(len(l.Lanes), left, right)
-	top := l.headHeight(x) + 10
+	x := l.laneX(left, right)
+	_, top := l.headText(x, axisX-20, width)
+	top += 10
 	n := 0
 	for _, r := range l.Rows {
 		if r.Kind != "fold" {
@@ -164,7 +165,7 @@ func (l *Ladder) scaleSVG(width float64, class string) string {
 			s.open("g", "class", "rung")
 		}
 		s.rect("hit", 0, y-11, axisX-34, 21)
-		s.text(cls, 2, y+4, fit(text, 13, labelW-64))
+		s.label(cls, 2, y+4, fit(text, 13, labelW-64), text)
 		s.text("s e tm", labelW+8, y+4, r.Time)
 		s.el("path", "class", "lead", "d", "M"+num(labelW+12)+" "+num(y)+"h6L"+num(axisX-34)+" "+num(ry)+"h4")
 		if r.Kind == "message" {

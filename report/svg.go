@@ -83,6 +83,14 @@ func (s *svg) text(class string, x, y float64, t string) {
 	s.close("text")
 }
 
+// titled writes a text that was cut, with the full one shown on hovering.
+func (s *svg) titled(class string, x, y float64, t, full string) {
+	s.open("text", "class", class, "x", x, "y", y)
+	s.title(full)
+	s.WriteString(svgEscape.Replace(t))
+	s.close("text")
+}
+
 func (s *svg) title(t string) {
 	if t != "" {
 		s.WriteString("<title>" + svgEscape.Replace(t) + "</title>")
@@ -545,7 +553,7 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis, aside 
 type place struct{ top, y, bottom float64 }
 
 // rows places the rows of a ladder one below the other.
-func (l *Ladder) rows(top, step, foldH float64, tight bool) ([]place, float64) {
+func (l *Ladder) rows(top, step, foldH float64, x []float64, left float64) ([]place, float64) {
 	ps := make([]place, len(l.Rows))
 	y := top
 	for i, r := range l.Rows {
@@ -554,7 +562,8 @@ func (l *Ladder) rows(top, step, foldH float64, tight bool) ([]place, float64) {
 			ps[i] = place{y + 4, y + foldH/2 + 2, y + foldH}
 			y += foldH + 4
 		case "media":
-			h := 16*float64(len(r.mediaText(tight))) + 26
+			_, w, _ := l.mediaSpot(&r, x, left)
+			h := 16*float64(len(r.mediaText(w))) + 26
 			ps[i] = place{y + 6, y + h/2, y + h - 6}
 			y += h
 		default:
@@ -565,17 +574,49 @@ func (l *Ladder) rows(top, step, foldH float64, tight bool) ([]place, float64) {
 	return ps, y + 10
 }
 
-// mediaText is the lines between two lanes, parted where there is little room.
-func (r *Rung) mediaText(tight bool) []string {
-	lines := []string{r.Label}
-	for _, t := range r.Lines {
-		if a, b, ok := strings.Cut(t, ", jitter "); ok && tight {
-			lines = append(lines, a, "jitter "+b)
-			continue
+// mediaText is the lines about a pair's streams, broken after commas where they
+// are wider than w.
+func (r *Rung) mediaText(w float64) []string {
+	var lines []string
+	for _, t := range append([]string{r.Label}, r.Lines...) {
+		for textWidth(t, 12) > w {
+			cut := -1
+			for i := range t {
+				if strings.HasPrefix(t[i:], ", ") && (cut < 0 || textWidth(t[:i], 12) <= w) {
+					cut = i
+				}
+			}
+			if cut < 0 {
+				break
+			}
+			lines = append(lines, t[:cut])
+			t = t[cut+2:]
 		}
 		lines = append(lines, t)
 	}
 	return lines
+}
+
+// mediaSpot is where the text about a pair's streams stands, and how wide it may
+// be: between the bars of its lanes, or left of both where those stand close.
+func (l *Ladder) mediaSpot(r *Rung, x []float64, left float64) (at, w float64, anchor string) {
+	a, z := x[min(r.From, r.To)], x[max(r.From, r.To)]
+	// Bars of 6 stand 4 from their lane and 2 from each other, see mediaBars.
+	bars := [2]float64{}
+	for _, b := range l.Media {
+		side := 0
+		if b.Lane != min(r.From, r.To) {
+			side = 1
+		}
+		if min(b.Lane, b.Peer) == min(r.From, r.To) && max(b.Lane, b.Peer) == max(r.From, r.To) {
+			bars[side] = min(bars[side]+8, 32)
+		}
+	}
+	w = z - a - bars[0] - bars[1] - 12
+	if w < mediaTextW && a-14-left > w {
+		return a - 8, a - 14 - left, "e"
+	}
+	return (a + bars[0] + z - bars[1]) / 2, w, "m"
 }
 
 // timeMap turns times into heights, between the rows that are drawn.
@@ -627,59 +668,151 @@ func (l *Ladder) timeMap(ps []place) func(int64) float64 {
 	}
 }
 
-// laneX spreads lanes from a to b.
-func laneX(n int, a, b float64) []float64 {
+const (
+	mediaTextW = 152.0 // of "jitter 0.12 ms, MOS 4.4"
+	mediaGap   = mediaTextW + 34
+	lineGap    = 107.0 // between lanes whose names stand in one line
+)
+
+// laneX spreads lanes from a to b, evenly but for those that media run between:
+// these stand wider apart, as far as the others can spare it.
+func (l *Ladder) laneX(a, b float64) []float64 {
+	n := len(l.Lanes)
 	x := make([]float64, n)
-	for i := range x {
-		if n == 1 {
-			x[i] = (a + b) / 2
-		} else {
-			x[i] = a + (b-a)*float64(i)/float64(n-1)
+	if n == 0 {
+		return x
+	}
+	if n == 1 {
+		x[0] = (a + b) / 2
+		return x
+	}
+	even := (b - a) / float64(n-1)
+	gaps := make([]float64, n-1)
+	k := 0
+	mark := func(p, q int) {
+		if i := min(p, q); max(p, q) == i+1 && gaps[i] == 0 {
+			gaps[i] = 1
+			k++
 		}
+	}
+	for _, m := range l.Media {
+		mark(m.Lane, m.Peer)
+	}
+	for i := range l.Rows {
+		if r := &l.Rows[i]; r.Style == "media" {
+			mark(r.From, r.To)
+		}
+	}
+	w, rest := even, even
+	if others := float64(n - 1 - k); k > 0 && others > 0 {
+		if w = min(mediaGap, (b-a-others*lineGap)/float64(k)); w < even {
+			w = even
+		}
+		rest = (b - a - w*float64(k)) / others
+	}
+	x[0] = a
+	for i, g := range gaps {
+		d := rest
+		if g > 0 {
+			d = w
+		}
+		x[i+1] = x[i] + d
 	}
 	return x
 }
 
-// heads writes the lanes' names and lines; it returns where rows may begin.
-func (l *Ladder) heads(s *svg, x []float64, left, right, bottom float64) {
-	gap := right - left
-	if len(x) > 1 {
-		gap = x[1] - x[0]
-	}
-	stagger := 0.0
-	if len(x) > 2 && gap < 104 {
-		stagger = 13
-	}
-	for i, ln := range l.Lanes {
-		s.line("lane", x[i], l.headHeight(x)-4, x[i], bottom)
-		w := gap - 6
-		if stagger > 0 {
-			w = 2*gap - 6
-		}
-		place := func(class string, y float64, t string, px float64) {
-			t = fit(t, px, w)
-			half := textWidth(t, px) / 2
-			cx := min(max(x[i], left+half), right-half)
-			s.text(class+" m", cx, y, t)
-		}
-		off := 0.0
-		if i%2 == 1 {
-			off = stagger
-		}
-		place("k", 12, ln.Role, 13)
-		under := ln.Address
-		if ln.Name != "" {
-			under = ln.Name
-		}
-		place("s", 27+off, under, 12)
-	}
+// head is the text over one lane.
+type head struct {
+	x     float64
+	row   float64 // lower, where lanes stand close
+	role  string
+	lines []string // the name or address, in one line or two
+	full  string
 }
 
-func (l *Ladder) headHeight(x []float64) float64 {
-	if len(x) > 2 && x[1]-x[0] < 104 {
-		return 50
+// headText lays the lanes' names out between left and right, each in the room
+// that its neighbours leave; it returns the height of all.
+func (l *Ladder) headText(x []float64, left, right float64) ([]head, float64) {
+	near := false
+	for i := 2; i < len(x); i++ {
+		near = near || x[i]-x[i-1] < lineGap || x[i-1]-x[i-2] < lineGap
 	}
-	return 38
+	step := 1
+	if near { // every other lane is headed one block lower
+		step = 2
+	}
+	out := make([]head, len(l.Lanes))
+	most := 1
+	for i, ln := range l.Lanes {
+		a, z := left, right
+		if i >= step {
+			a = (x[i-step]+x[i])/2 + 3
+		}
+		if i+step < len(x) {
+			z = (x[i]+x[i+step])/2 - 3
+		}
+		h := head{x: x[i], role: fit(ln.Role, 13, z-a), full: cmp.Or(ln.Name, ln.Address)}
+		h.lines = twoLines(h.full, 12, z-a)
+		half := textWidth(h.role, 13) / 2
+		for _, t := range h.lines {
+			half = max(half, textWidth(t, 12)/2)
+		}
+		h.x = max(min(h.x, z-half), a+half)
+		most = max(most, len(h.lines))
+		out[i] = h
+	}
+	block := 14 * float64(most)
+	height := 24 + block
+	if step == 2 {
+		for i := 1; i < len(out); i += 2 {
+			out[i].row = 18 + block
+		}
+		height += 18 + block
+	}
+	return out, height
+}
+
+// twoLines breaks a host name that is wider than w at a dot, an address at a
+// colon, and cuts the middle out of what still does not fit.
+func twoLines(t string, px, w float64) []string {
+	if textWidth(t, px) <= w {
+		return []string{t}
+	}
+	cut := 0
+	for i, c := range t {
+		if i > 0 && (c == '.' || c == ':') && textWidth(t[:i], px) <= w {
+			cut = i
+		}
+	}
+	if cut == 0 {
+		return []string{fit(t, px, w)}
+	}
+	// The break that leaves the second line whole stands before one that fills
+	// the first.
+	for i, c := range t[:cut] {
+		if i > 0 && (c == '.' || c == ':') && textWidth(t[i:], px) <= w {
+			cut = i
+			break
+		}
+	}
+	return []string{t[:cut], fit(t[cut:], px, w)}
+}
+
+// heads writes the lanes' names and lines.
+func (l *Ladder) heads(s *svg, x []float64, left, right, bottom float64) {
+	hs, height := l.headText(x, left, right)
+	for i, h := range hs {
+		s.line("lane", x[i], height-4, x[i], bottom)
+		s.text("k m", h.x, 12+h.row, h.role)
+		for n, t := range h.lines {
+			y := 27 + h.row + 14*float64(n)
+			if strings.Contains(t, "…") {
+				s.titled("s m", h.x, y, t, h.full)
+			} else {
+				s.text("s m", h.x, y, t)
+			}
+		}
+	}
 }
 
 // rung draws the line and head of a message between two lanes.
@@ -769,6 +902,44 @@ func (l *Ladder) mediaBars(s *svg, x []float64, ps []place) {
 	}
 }
 
+// foldX is where the text of a fold between left and right has its middle:
+// beside the bars of the streams that go on through it.
+func (l *Ladder) foldX(t string, x []float64, left, right float64, p place, ps []place) float64 {
+	mid, half := (left+right)/2, textWidth(t, 12)/2
+	at := l.timeMap(ps)
+	edge := right
+	for _, b := range l.Media {
+		if at(b.From) < p.bottom && at(b.To) > p.top {
+			edge = min(edge, x[b.Lane]-14, x[b.Peer])
+		}
+	}
+	if mid+half <= edge || left+2*half > edge {
+		return mid
+	}
+	return (left + edge) / 2
+}
+
+// label writes what a rung is, and the full text on hovering if it was cut.
+func (s *svg) label(class string, x, y float64, t, full string) {
+	if strings.Contains(t, "…") {
+		s.titled(class, x, y, t, full)
+		return
+	}
+	s.text(class, x, y, t)
+}
+
+// fit is the label of a rung that is w long: the number of a copy stays whole.
+func (r *Rung) fit(w float64) string {
+	if r.Again == "" {
+		return fit(r.Label, 13, w)
+	}
+	again := " (" + r.Again + ")"
+	if textWidth(r.Label+again, 13) > w {
+		again = " (" + strings.TrimPrefix(r.Again, "again, ") + ")"
+	}
+	return fit(r.Label, 13, w-textWidth(again, 13)) + again
+}
+
 // svg draws one call. The narrow form has label and time over each rung.
 func (l *Ladder) svg(width float64, class string) string {
 	s := &svg{}
@@ -781,16 +952,20 @@ func (l *Ladder) svg(width float64, class string) string {
 	if small {
 		left, right, step = 28, width-28, 38
 	}
-	x := laneX(len(l.Lanes), left, right)
-	// Between lanes that stand close, a stream takes two lines.
-	tight := small || len(x) > 1 && x[1]-x[0] < 230
-	ps, h := l.rows(l.headHeight(x)+2, step, 24, tight)
-	s.begin(class, width, h, "Ladder of "+l.Title+", "+plural(int64(len(l.Rows)), "row", "rows"))
-	textLeft := timeX + 6
+	x := l.laneX(left, right)
+	textLeft, headLeft := timeX+6, axisX+22
 	if small {
-		textLeft = 0
+		textLeft, headLeft = 0, 0
 	}
-	l.heads(s, x, textLeft, width, h-6)
+	_, top := l.headText(x, headLeft, width)
+	ps, h := l.rows(top+2, step, 24, x, textLeft)
+	s.begin(class, width, h, "Ladder of "+l.Title+", "+plural(int64(len(l.Rows)), "row", "rows"))
+	l.heads(s, x, headLeft, width, h-6)
+	for i, r := range l.Rows {
+		if p := ps[i]; r.Kind == "fold" {
+			s.rect("fold", max(left-30, 0), p.top, min(right-left+60, width), p.bottom-p.top)
+		}
+	}
 	l.mediaBars(s, x, ps)
 	var sc timeScale
 	if !small && len(ps) > 0 {
@@ -804,23 +979,20 @@ func (l *Ladder) svg(width float64, class string) string {
 		p := ps[i]
 		switch r.Kind {
 		case "fold":
-			s.rect("fold", max(left-30, 0), p.top, min(right-left+60, width), p.bottom-p.top)
-			s.text("s m", (left+right)/2, p.y+4, r.Label)
+			s.text("s m", l.foldX(r.Label, x, left-30, right+30, p, ps), p.y+4, r.Label)
 		case "media":
-			m := (x[r.From] + x[r.To]) / 2
-			lines := r.mediaText(tight)
+			m, w, anchor := l.mediaSpot(r, x, textLeft)
+			lines := r.mediaText(w)
 			y := p.y - 8*float64(len(lines)-1) + 4
 			for n, t := range lines {
-				half := textWidth(t, 12) / 2
-				cx := min(max(m, textLeft+half), width-half)
-				c := "s m halo"
+				c := "s " + anchor + " halo"
 				if n == 0 {
-					c = "s m k halo"
+					c = "s " + anchor + " k halo"
 				}
-				if n > 0 && strings.Contains(t, " lost") && !strings.Contains(t, ", 0 lost") {
-					c = "s m rt halo"
+				if before, _, ok := strings.Cut(t, " lost"); ok && n > 0 && before != "0" && !strings.HasSuffix(before, ", 0") {
+					c = "s " + anchor + " rt halo"
 				}
-				s.text(c, cx, y+16*float64(n), t)
+				s.text(c, m, y+16*float64(n), t)
 			}
 			if !small {
 				s.text("s e tm", timeX, p.top+10, r.Time)
@@ -836,22 +1008,26 @@ func (l *Ladder) svg(width float64, class string) string {
 			} else {
 				s.rect("hit", axisX+14, p.top+2, width-axisX-14, p.bottom-p.top-2)
 			}
-			label := r.Label
+			full := r.Label
 			if r.Again != "" {
-				label += " (" + r.Again + ")"
+				full += " (" + r.Again + ")"
 			}
 			lc := "lab"
 			if r.Failed {
 				lc += " rt"
 			}
 			if small {
-				s.text(lc, 0, p.y-10, fit(label, 13, width-textWidth(r.Time, 12)-16))
+				s.label(lc, 0, p.y-10, r.fit(width-textWidth(r.Time, 12)-16), full)
 				s.text("s e tm", width, p.y-10, r.Time)
 			} else {
-				label = fit(label, 13, width-textLeft)
+				w := math.Abs(x[r.To] - x[r.From])
+				if w == 0 { // to itself
+					w = width - textLeft
+				}
+				label := r.fit(w)
 				half := textWidth(label, 13) / 2
 				cx := min(max((x[r.From]+x[r.To])/2, textLeft+half), width-half)
-				s.text(lc+" m", cx, p.y-6, label)
+				s.label(lc+" m", cx, p.y-6, label, full)
 				s.text("s e tm", timeX, p.y+4, r.Time)
 				s.el("path", "class", "lead", "d", "M"+num(axisX)+" "+num(sc.at(r.At))+"L"+num(axisX+8)+" "+num(p.y)+"h4")
 			}
@@ -875,14 +1051,15 @@ func (l *Ladder) typicalSVG(width float64, class, label string) string {
 	if small {
 		left, right, step = 28, width-28, 38
 	}
-	x := laneX(len(l.Lanes), left, right)
-	top := l.headHeight(x) + 2
-	ps, h := l.rows(top, step, 24, small)
-	s.begin(class, width, h, label)
+	x := l.laneX(left, right)
 	edge := 470.0
 	if small {
 		edge = width
 	}
+	_, top := l.headText(x, 0, edge)
+	top += 2
+	ps, h := l.rows(top, step, 24, x, 0)
+	s.begin(class, width, h, label)
 	l.heads(s, x, 0, edge, h-6)
 	lo, hi := math.Inf(1), math.Inf(-1)
 	for _, r := range l.Rows {
@@ -934,12 +1111,16 @@ func (l *Ladder) typicalSVG(width float64, class, label string) string {
 			lc += " rt"
 		}
 		if small {
-			s.text(lc, 0, p.y-10, fit(r.Label, 13, width-textWidth(said, 12)-12))
+			s.label(lc, 0, p.y-10, fit(r.Label, 13, width-textWidth(said, 12)-12), r.Label)
 			s.text("s e tm", width, p.y-10, said)
 		} else {
-			t := fit(r.Label, 13, 460)
+			w := math.Abs(x[r.To] - x[r.From])
+			if w == 0 {
+				w = edge
+			}
+			t := fit(r.Label, 13, w)
 			half := textWidth(t, 13) / 2
-			s.text(lc+" m", min(max((x[r.From]+x[r.To])/2, half), edge-half), p.y-6, t)
+			s.label(lc+" m", min(max((x[r.From]+x[r.To])/2, half), edge-half), p.y-6, t, r.Label)
 			c := "e"
 			if r.Spread != nil && r.Spread.N > 0 {
 				c = "e k"

@@ -47,8 +47,8 @@ type bound struct {
 }
 
 const (
-	maxHull     = 512
-	maxClocks   = 1 << 14 // hosts
+	maxHull     = 128     // bounds kept of each side, for a drift
+	maxClocks   = 1 << 12 // hosts
 	maxDriftPPM = 500     // no clock of a server is worse; quartz has up to 100
 )
 
@@ -357,7 +357,7 @@ func (b *Builder) waits(t *Trace, provider bounds) {
 			return shift{}
 		}
 		s := o.solve()
-		if !s.hasHigh {
+		if !s.hasHigh || s.unsteady {
 			return shift{}
 		}
 		return shift{float64(s.low)/2 + float64(s.high)/2, float64(s.high-s.low) / 2, true}

@@ -10,9 +10,9 @@
 //
 // A capture is observation (ns), a resource is testimony (mostly 1 s): both
 // times of a call are kept, the observed one wins, and times of two clocks are
-// never subtracted. Nothing here depends on the order of capture events
-// against export events.
+// subtracted only with the offset that clock.go bounds, and its width. Nothing
+// here depends on the order of capture events against export events.
 //
 // State across messages enters here, a file each: SIP dialogs, RTP streams,
-// resources, hosts. Rates and pictures do not.
+// resources, hosts, clocks. Rates and pictures do not.
 package sessions

@@ -45,7 +45,7 @@ func (b *Builder) addPStream(ev *decode.Event) {
 		sig.Label += " + SDP"
 	}
 	b.detail = pstream.Elide(b.detail[:0], ev.Text, maxDetail)
-	sig.Detail = b.intern(b.detail)
+	sig.Detail = b.keepDetail(b.detail)
 	c := b.pstreamCall(line, ev)
 	if c != nil {
 		if len(c.signals) == 0 {
@@ -57,6 +57,9 @@ func (b *Builder) addPStream(ev *decode.Event) {
 		if len(m.SDP) > 0 {
 			b.bindICE(c, ev, m.SDP)
 		}
+	}
+	if n := len(b.signals); n == cap(b.signals) {
+		b.signals = slices.Grow(b.signals, n+64) // append alone would copy all of them four times as often
 	}
 	b.signals = append(b.signals, sig)
 }

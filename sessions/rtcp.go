@@ -26,7 +26,7 @@ const maxReports = 1 << 20
 // addRTCP takes a compound packet. Reports of encrypted media would be read as
 // garbage, so they are only counted.
 func (b *Builder) addRTCP(ev *decode.Event) {
-	if !ev.Decrypted && b.isSecure(ev) {
+	if !ev.Decrypted && !ev.Clear && b.isSecure(ev) {
 		b.ledger.Out(decode.LayerRTCP, "encrypted", 1, int64(ev.WireLen))
 		return
 	}

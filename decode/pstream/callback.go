@@ -121,7 +121,7 @@ func (c *Callback) set(key, value string) {
 		if t, err := mail.ParseDate(value); err == nil && c.TimeNS == 0 {
 			c.TimeNS = unixNano(t)
 		} else if c.TimeNS == 0 {
-			c.TimeNS = timestamp([]byte(strconv.Quote(value)))
+			c.TimeNS = instant(value)
 		}
 	case "SequenceNumber":
 		c.SequenceNumber = number(c.SequenceNumber)

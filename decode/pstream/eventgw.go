@@ -94,7 +94,8 @@ func DecodeEvent(body []byte) ([]Event, error) {
 }
 
 func (e *Event) decode(text []byte) error {
-	k, err := read(text)
+	var top [16]member
+	k, err := read(text, top[:0])
 	if err != nil {
 		err.(*wire.Error).Proto = "eventgw"
 		return err
@@ -104,11 +105,12 @@ func (e *Event) decode(text []byte) error {
 	if e.Group == "" && e.Name == "" {
 		return &wire.Error{Proto: "eventgw", Field: "group", Msg: "want a group or a name, have neither"}
 	}
-	if app := k.object("publisher_metadata"); app != nil {
+	var buf [24]member
+	if app := k.object("publisher_metadata", buf[:0]); app != nil {
 		e.App, e.AppVersion = limit(app.text("app_name")), limit(app.text("app_version"))
 	}
-	if p := k.object("payload"); p != nil {
-		e.payload(p)
+	if p := k.object("payload", buf[:0]); p != nil {
+		e.payload(&p)
 		return nil
 	}
 	var samples []json.RawMessage
@@ -116,12 +118,12 @@ func (e *Event) decode(text []byte) error {
 		return nil
 	}
 	for _, raw := range samples[:min(len(samples), maxSamples)] {
-		var p keys
-		if json.Unmarshal(raw, &p) != nil || p == nil {
+		if raw[0] != '{' {
 			continue
 		}
+		p, _ := members(raw, buf[:0], true)
 		e.Samples = append(e.Samples, Sample{
-			TimeNS: timestamp(p["timestamp"]), CallSID: limit(plain(p["call_sid"])), TempCallSID: limit(plain(p["temp_call_sid"])), Codec: limit(plain(p["audio_codec"])),
+			TimeNS: timestamp(p.get("timestamp")), CallSID: limit(string(plain(p.get("call_sid"), nil))), TempCallSID: limit(string(plain(p.get("temp_call_sid"), nil))), Codec: limit(string(plain(p.get("audio_codec"), nil))),
 			JitterMS: p.value("jitter"), RTTMS: p.value("rtt"), MOS: p.value("mos"),
 			PacketsLost: p.value("packets_lost"), PacketsReceived: p.value("packets_received"), LossPercent: p.value("packets_lost_fraction"),
 			BytesSent: p.value("bytes_sent"), BytesReceived: p.value("bytes_received"),
@@ -131,13 +133,13 @@ func (e *Event) decode(text []byte) error {
 			VolumeIn: p.value("call_volume_input"), VolumeOut: p.value("call_volume_output"),
 		})
 		if len(e.Samples) == 1 {
-			e.payload(p)
+			e.payload(&p)
 		}
 	}
 	return nil
 }
 
-func (e *Event) payload(p keys) {
+func (e *Event) payload(p *keys) {
 	e.CallSID, e.TempCallSID = limit(p.text("call_sid")), limit(p.text("temp_call_sid"))
 	e.Direction, e.SDK, e.Codec = limit(p.text("direction")), limit(p.text("sdk_version")), limit(first(p.text("audio_codec"), p.text("selected_codec")))
 	e.Gateway, e.Region, e.Edge = limit(p.text("gateway")), limit(p.text("region")), limit(p.text("edge"))
@@ -146,7 +148,7 @@ func (e *Event) payload(p keys) {
 }
 
 func (k keys) value(name string) Value {
-	raw := k[name]
+	raw := k.get(name)
 	if len(raw) == 0 || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
 		return Value{}
 	}
@@ -154,9 +156,10 @@ func (k keys) value(name string) Value {
 	return Value{f, err == nil}
 }
 
-// timestamp reads ISO 8601 with any fraction, or ms since 1970.
-func timestamp(raw json.RawMessage) int64 {
-	s := plain(raw)
+func timestamp(raw []byte) int64 { return instant(string(plain(raw, nil))) }
+
+// instant reads ISO 8601 with any fraction, or ms since 1970.
+func instant(s string) int64 {
 	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 		return unixNano(t)
 	}

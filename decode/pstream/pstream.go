@@ -10,7 +10,8 @@
 // Units: instants are nanoseconds since 1970 UTC, 0 unknown; others are in the
 // unit of the field's name.
 //
-// Aliasing: a Message owns what it has. Split's pieces alias its input.
+// Aliasing: a Message owns what it has; Decode uses its strings and the memory
+// of its SDP again. Split's pieces alias its input.
 //
 // Secrets: of tokens (access, bridge, reconnect) only their length is kept.
 // DTMF digits are a field that a caller shows on request only. Elide makes a
@@ -123,7 +124,7 @@ type Message struct {
 
 	CallSID string // CA…, or TJS… before the server has named the call
 	TempSID string // CallSID when it is a TJS…
-	SDP     []byte // nil when there is none
+	SDP     []byte // nil when there is none; until the next Decode into the Message
 
 	Parameters Parameters // of an invite
 
@@ -155,6 +156,14 @@ type Message struct {
 	Params       string // of an outgoing call: "k=v&k2=v2", percent-encoded
 
 	Unknown int // keys that are not known here
+
+	scratch *scratch
+}
+
+// scratch is memory that Decode uses again.
+type scratch struct {
+	top, payload, inner keys
+	sdp                 []byte
 }
 
 // Parameters is what an invite says of the call.
@@ -199,23 +208,46 @@ func object(b []byte) int {
 	if b[0] != '{' {
 		return 0
 	}
-	depth, quoted := 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
+	return max(0, containerEnd(b, 0))
+}
+
+// containerEnd is the index after the object or array that begins at b[i], -1
+// when it does not end. What is in it need not be JSON.
+func containerEnd(b []byte, i int) int {
+	depth := 0
+	for ; i < len(b); i++ {
+		switch b[i] {
+		case '"':
+			i = stringEnd(b, i)
+		case '{', '[':
 			depth++
-		case c == '}' || c == ']':
+		case '}', ']':
 			if depth--; depth == 0 {
 				return i + 1
 			}
 		}
 	}
-	return 0
+	return -1
+}
+
+// stringEnd is the index of the quote that ends the string that begins at
+// b[i], len(b) without one.
+func stringEnd(b []byte, i int) int {
+	start := i + 1
+	for i = start; ; i++ {
+		n := bytes.IndexByte(b[i:], '"')
+		if n < 0 {
+			return len(b)
+		}
+		i += n
+		slash := i
+		for slash > start && b[slash-1] == '\\' {
+			slash--
+		}
+		if (i-slash)&1 == 0 {
+			return i
+		}
+	}
 }
 
 // check refuses what is too long, or nested too deep, for the JSON reader.
@@ -223,171 +255,121 @@ func check(text []byte) error {
 	if len(text) > maxText {
 		return &wire.Error{Proto: "pstream", Off: maxText, Msg: fmt.Sprintf("want at most %d bytes, have %d", maxText, len(text))}
 	}
-	depth, quoted := 0, false
+	depth := 0
 	for i := 0; i < len(text); i++ {
-		switch c := text[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
+		switch text[i] {
+		case '"':
+			i = stringEnd(text, i)
+		case '{', '[':
 			if depth++; depth > maxDepth {
 				return &wire.Error{Proto: "pstream", Off: int64(i), Msg: fmt.Sprintf("want at most %d levels", maxDepth)}
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
 		}
 	}
 	return nil
 }
 
-// keys is a JSON object whose members are taken one after another, so that
-// those that are left are the ones not known.
-type keys map[string]json.RawMessage
-
-// read reads an object. The error tells where, never what was there: it may be
-// a secret.
-func read(text []byte) (keys, error) {
-	var k keys
+// read reads an object, its members appended to buf. The error tells where,
+// never what was there: it may be a secret.
+func read(text []byte, buf keys) (keys, error) {
+	if start := skipSpace(text, 0); len(text) <= maxText && start < len(text) && text[start] == '{' {
+		if k, n := members(text[start:], buf, false); n >= 0 && skipSpace(text, start+n) == len(text) {
+			return k, nil
+		}
+	}
 	if err := check(text); err != nil {
 		return nil, err
 	}
-	err := json.Unmarshal(text, &k)
-	if err == nil && k != nil {
-		return k, nil
-	}
 	e := &wire.Error{Proto: "pstream", Msg: "want a JSON object, have another value"}
-	if syntax, ok := err.(*json.SyntaxError); ok {
+	var value json.RawMessage
+	if syntax, ok := json.Unmarshal(text, &value).(*json.SyntaxError); ok {
 		e.Off, e.Msg = syntax.Offset, "want a JSON object, have a syntax error"
 	}
 	return nil, e
 }
 
-func (k keys) take(name string) json.RawMessage {
-	v := k[name]
-	delete(k, name)
-	return v
-}
-
-// object is a member that is an object, nil when there is none.
-func (k keys) object(name string) keys {
-	var o keys
-	if v, ok := k[name]; ok && len(v) > 0 && v[0] == '{' && json.Unmarshal(v, &o) == nil {
-		delete(k, name)
+// keep is b as a string, old when it has the same bytes.
+func keep(old string, b []byte) string {
+	if string(b) == old {
+		return old
 	}
-	return o
-}
-
-// text is a member as text: a string's value, or a number or literal as it is
-// written; "" for an object, an array, null or none.
-func (k keys) text(name string) string { return plain(k.take(name)) }
-
-func plain(v json.RawMessage) string {
-	if len(v) == 0 || v[0] == '{' || v[0] == '[' || v[0] == 'n' {
-		return ""
-	}
-	if v[0] != '"' {
-		return string(v)
-	}
-	var s string
-	if json.Unmarshal(v, &s) != nil {
-		return ""
-	}
-	return s
-}
-
-// number is a member as a whole number, also one in a string; 0 for none.
-func (k keys) number(name string) int {
-	f, err := strconv.ParseFloat(k.text(name), 64)
-	if err != nil || f != f || f < -1e9 || f > 1e9 {
-		return 0
-	}
-	return int(f)
-}
-
-// size is how long a member is: the characters of a string, the bytes of
-// another value as written.
-func size(v json.RawMessage) int {
-	if len(v) == 0 || v[0] == 'n' {
-		return 0
-	}
-	if v[0] == '"' {
-		return len(plain(v))
-	}
-	return len(v)
+	return limit(string(b))
 }
 
 // Decode reads one object. Keys of types that are not expected count as
 // absent; a type that is not known is kept in Name.
 func Decode(text []byte, m *Message) error {
-	*m = Message{}
-	k, err := read(text)
+	old := *m
+	if *m = (Message{scratch: old.scratch}); m.scratch == nil {
+		m.scratch = &scratch{top: make(keys, 0, 16), payload: make(keys, 0, 16), inner: make(keys, 0, 16)}
+	}
+	k, err := read(text, m.scratch.top)
 	if err != nil {
 		return err
 	}
-	if plain(k["type"]) != "" {
-		m.envelope(k)
+	if name := plain(k.get("type"), nil); len(name) > 0 {
+		k.take("type")
+		m.Name = keep(old.Name, name)
+		m.envelope(&k, &old)
 		return nil
 	}
 	for _, name := range [...]string{"rt.message", "EventType", "Request", "Response", "Roster", "Available", "code"} {
-		if _, ok := k[name]; ok {
-			if m.matrix(k); m.Name != "" {
+		if k.get(name) != nil {
+			if m.matrix(&k); m.Name != "" {
 				return nil
 			}
 			break
 		}
 	}
-	*m = Message{}
+	*m = Message{scratch: m.scratch}
 	return &wire.Error{Proto: "pstream", Field: "type", Msg: "want a message type, have none"}
 }
 
 // envelope reads PStream and chunderw, which both name a type.
-func (m *Message) envelope(k keys) {
-	m.Name = limit(k.text("type"))
-	m.Generation, m.Version = PStream, limit(k.text("version"))
+func (m *Message) envelope(k *keys, old *Message) {
+	m.Generation, m.Version = PStream, keep(old.Version, plain(k.take("version"), nil))
 	lower := strings.ToLower(m.Name)
 	m.Type = typeOf(lower)
 	if m.Type == TypePublish || m.Type == TypeOffer && m.Name == lower {
 		m.Type = TypeUnknown
 	}
-	p := k.object("payload")
+	p := k.object("payload", m.scratch.payload)
 	if p == nil && m.Name != lower && m.Version == "" {
 		m.Generation = Chunderw
-		p, k = k, nil
+		p, *k = *k, nil
 	}
-	m.payload(p)
-	m.Unknown += len(k) + len(p)
-}
-
-// limit cuts a short text that a hostile sender made long.
-func limit(s string) string {
-	if len(s) > 256 {
-		return strings.ToValidUTF8(s[:256], "")
+	if len(p) > 0 {
+		m.payload(&p, old)
 	}
-	return s
+	m.Unknown += len(*k) + len(p)
 }
 
 func (m *Message) call(sid string) {
-	m.CallSID = limit(sid)
+	m.CallSID = sid
 	if strings.HasPrefix(m.CallSID, "TJS") {
 		m.TempSID = m.CallSID
 	}
 }
 
-func (m *Message) payload(p keys) {
-	m.call(p.text("callsid"))
-	if sdp := p.text("sdp"); sdp != "" {
-		m.SDP = []byte(sdp)
+func (m *Message) payload(p *keys, old *Message) {
+	m.call(keep(old.CallSID, plain(p.take("callsid"), nil)))
+	if sdp := plain(p.take("sdp"), m.scratch.sdp[:0]); len(sdp) > 0 {
+		// It lies there already, or in the input.
+		m.scratch.sdp = append(m.scratch.sdp[:0], sdp...)
+		m.SDP = m.scratch.sdp
 	}
 	m.Reconnect = size(p.take("reconnect")) > 0
-	m.Preflight = p.text("preflight") == "true"
+	m.Preflight = string(plain(p.take("preflight"), nil)) == "true"
 	m.Region, m.Gateway = limit(p.text("region")), limit(p.text("gateway"))
 	m.Edge, m.Home = limit(p.text("edge")), limit(p.text("home"))
-	m.Parameters.read(p.object("parameters"))
+	buf := m.scratch.inner // of one object after another
+	parameters := p.object("parameters", buf)
+	m.Parameters.read(&parameters)
 
 	// The client sends its access token, the server says what it has read.
-	if t := p.object("token"); t != nil {
+	if t := p.object("token", buf); t != nil {
 		m.Identity, m.TTL = limit(t.text("identity")), t.number("ttl")
 		m.Parameters.AccountSid = first(m.Parameters.AccountSid, limit(t.text("accountSid")))
 		m.Unknown += len(t)
@@ -395,22 +377,22 @@ func (m *Message) payload(p keys) {
 		m.TokenLen = size(p.take("token"))
 	}
 	p.take("reconnectTimeout")
-	if b := p.object("browserinfo"); b != nil {
+	if b := p.object("browserinfo", buf); b != nil {
 		m.SDK = limit(b.text("v"))
 		b.take("p")
 		b.take("plugin")
-		if b := b.object("browser"); b != nil {
+		if b := b.object("browser", nil); b != nil {
 			m.UserAgent = b.text("userAgent")
 			b.take("platform")
 			m.Unknown += len(b)
 		}
 		m.Unknown += len(b)
 	}
-	if media := p.object("media"); media != nil {
+	if media := p.object("media", buf); media != nil {
 		m.Unregister = media.text("audio") == "false"
 		m.Unknown += len(media)
 	}
-	if t := p.object("twilio"); t != nil {
+	if t := p.object("twilio", buf); t != nil {
 		m.Params = t.text("params")
 		m.Parameters.AccountSid = first(m.Parameters.AccountSid, limit(t.text("accountsid")))
 		m.TokenLen += size(t.take("token"))
@@ -419,8 +401,8 @@ func (m *Message) payload(p keys) {
 		t.take("extras")
 		m.Unknown += len(t)
 	}
-	if e := p.object("error"); e != nil {
-		m.fail(e)
+	if e := p.object("error", buf); e != nil {
+		m.fail(&e)
 	}
 	m.DTMF = p.text("dtmf")
 	m.DTMFDigits = len(m.DTMF)
@@ -428,8 +410,8 @@ func (m *Message) payload(p keys) {
 		m.Reason = p.text("message")
 	}
 	m.ContentLen = size(p.take("content"))
-	m.ContentType, m.MessageType = limit(p.text("contenttype")), limit(p.text("messagetype"))
-	m.VoiceEventSID, m.AckType = limit(p.text("voiceeventsid")), limit(p.text("acktype"))
+	m.ContentType, m.MessageType = keep(old.ContentType, plain(p.take("contenttype"), nil)), keep(old.MessageType, plain(p.take("messagetype"), nil))
+	m.VoiceEventSID, m.AckType = keep(old.VoiceEventSID, plain(p.take("voiceeventsid"), nil)), limit(p.text("acktype"))
 	m.Candidate = p.text("candidate")
 	p.take("label")
 	if m.Generation == Chunderw {
@@ -437,12 +419,12 @@ func (m *Message) payload(p keys) {
 	}
 }
 
-func (m *Message) fail(e keys) {
+func (m *Message) fail(e *keys) {
 	m.ErrorCode, m.ErrorMessage, m.RetryAfter = e.number("code"), e.text("message"), e.number("retryAfter")
 	for _, name := range [...]string{"twilioError", "info", "more_info"} {
 		e.take(name)
 	}
-	m.Unknown += len(e)
+	m.Unknown += len(*e)
 }
 
 func first(a, b string) string {
@@ -452,25 +434,25 @@ func first(a, b string) string {
 	return b
 }
 
-func (p *Parameters) read(k keys) {
+func (p *Parameters) read(k *keys) {
 	p.From, p.To = limit(k.text("From")), limit(k.text("To"))
 	p.CallSid, p.AccountSid = limit(k.text("CallSid")), limit(k.text("AccountSid"))
 	p.ApiVersion, p.Params = limit(k.text("ApiVersion")), k.text("Params")
-	p.Others = len(k)
+	p.Others = len(*k)
 }
 
 // matrix reads the generation whose kind has three names.
-func (m *Message) matrix(k keys) {
+func (m *Message) matrix(k *keys) {
 	m.Generation = Matrix
 	m.Name = limit(first(first(k.text("rt.message"), k.text("EventType")), k.text("Request")))
 	m.Type = typeOf(strings.ToLower(m.Name))
 	if m.Name == "" {
 		switch {
-		case k["Roster"] != nil:
+		case k.get("Roster") != nil:
 			m.Name, m.Type = "roster", TypeRoster
-		case k["Available"] != nil:
+		case k.get("Available") != nil:
 			m.Name, m.Type = "presence", TypePresence
-		case k["Response"] != nil:
+		case k.get("Response") != nil:
 			m.Name = limit(k.text("Response"))
 			m.Type = typeOf(strings.ToLower(m.Name))
 		default:
@@ -484,18 +466,20 @@ func (m *Message) matrix(k keys) {
 	k.take("Response")
 	k.take("Roster")
 	m.Availability = limit(first(k.text("Available"), k.text("availability")))
-	m.call(k.text("CallSid"))
-	m.Parameters.read(k.object("Parameters"))
+	m.call(limit(k.text("CallSid")))
+	buf := m.scratch.inner // of one object after another
+	parameters := k.object("Parameters", buf)
+	m.Parameters.read(&parameters)
 	if from := k.text("From"); m.Parameters.From == "" {
 		m.Parameters.From = limit(from)
 	}
-	if p := k.object("rt.payload"); p != nil {
+	if p := k.object("rt.payload", buf); p != nil {
 		switch answer := p.text("Response"); {
 		case answer != "":
 			m.Name = limit(answer)
 			m.Type = typeOf(strings.ToLower(answer))
-			m.call(p.text("CallSid"))
-		case p["availability"] != nil:
+			m.call(limit(p.text("CallSid")))
+		case p.get("availability") != nil:
 			m.Type = TypePresence
 			m.Availability = limit(p.text("availability"))
 			p.take("ttl")
@@ -503,11 +487,11 @@ func (m *Message) matrix(k keys) {
 		}
 		m.Unknown += len(p)
 	}
-	if k["code"] != nil || m.Type == TypeError {
+	if k.get("code") != nil || m.Type == TypeError {
 		m.fail(k)
 		return
 	}
-	m.Unknown += len(k)
+	m.Unknown += len(*k)
 }
 
 // ErrorText is what a code of Twilio means, "" when it is not known. Those of

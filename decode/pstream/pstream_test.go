@@ -86,7 +86,8 @@ func TestDecode(t *testing.T) {
 	for _, tt := range messages {
 		if err := Decode([]byte(tt.text), &m); err != nil {
 			t.Errorf("%s: %v", tt.name, err)
-		} else if have, want := fmt.Sprintf("%+v", m), fmt.Sprintf("%+v", tt.want); have != want {
+		} else if m.scratch = nil; fmt.Sprintf("%+v", m) != fmt.Sprintf("%+v", tt.want) {
+			have, want := fmt.Sprintf("%+v", m), fmt.Sprintf("%+v", tt.want)
 			t.Errorf("%s:\nhave %s\nwant %s", tt.name, have, want)
 		}
 	}
@@ -276,14 +277,53 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// loaded is a message of 1.4 kB, as long ones are, and an invite with its SDP.
+func loaded() map[string][]byte {
+	sdp := "v=0\\r\\no=- 1 2 IN IP4 127.0.0.1\\r\\ns=-\\r\\nt=0 0\\r\\na=group:BUNDLE 0\\r\\nm=audio 9 UDP/TLS/RTP/SAVPF 111 0\\r\\na=ice-ufrag:abcd\\r\\na=ice-pwd:0123456789012345678901\\r\\n"
+	for i := range 20 {
+		sdp += fmt.Sprintf("a=candidate:%d 1 udp 2113937151 192.0.2.%d 5%03d typ host generation 0 network-cost 999\\r\\n", i, i, i)
+	}
+	return map[string][]byte{
+		"message": []byte(`{"type":"message","version":"1.6","payload":{"callsid":"CA00000000000000000000000000000001","content":"` + strings.Repeat("AAAA", 300) +
+			`","contenttype":"application/json","messagetype":"user-defined-message","voiceeventsid":"KX00000000000000000000000000000001"}}`),
+		"sdp":   []byte(`{"payload":{"callsid":"CA00000000000000000000000000000001","sdp":"` + sdp + `"},"type":"answer","version":"1.6"}`),
+		"small": []byte(`{"type":"ready","version":"1.6","payload":{}}`),
+	}
+}
+
 func BenchmarkDecode(b *testing.B) {
-	text := []byte(messages[6].text)
+	for name, text := range loaded() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			var m Message
+			for b.Loop() {
+				if err := Decode(text, &m); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkElide(b *testing.B) {
+	for name, text := range loaded() {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			var out []byte
+			for b.Loop() {
+				out = Elide(out[:0], text, 4096)
+			}
+		})
+	}
+}
+
+func BenchmarkSplit(b *testing.B) {
+	text := loaded()["message"]
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
-	var m Message
 	for b.Loop() {
-		if err := Decode(text, &m); err != nil {
-			b.Fatal(err)
-		}
+		Split(text, func([]byte) bool { return true })
 	}
 }

@@ -66,11 +66,12 @@ const (
 	latencyMS    = 50  // the study neglected less than this
 	burstItems   = 3
 	offsetMS     = 500
-	silentS      = 10 // an invite without any answer until the capture's end
-	heartbeatS   = 15 // after which a client drops its connection
-	registerS    = 60 // two periods of the client's registering
-	slowTimes    = 3  // the median
-	slowCalls    = 5  // fewest calls that make a median
+	silentS      = 10  // an invite without any answer until the capture's end
+	heartbeatS   = 15  // after which a client drops its connection
+	registerS    = 60  // two periods of the client's registering
+	slowTimes    = 3   // the median
+	slowFloorMS  = 100 // below it nobody notices: 14 ms may be many times the median of a quick network
+	slowCalls    = 5   // fewest calls that make a median
 	oneWayS      = 2
 	mediaLateS   = 2
 	lossPct      = 1
@@ -78,6 +79,8 @@ const (
 	mosDiffer    = 0.5
 	retransmits  = 2
 	reconnectMax = 1e9 // ns that the old connection may outlive the new one's listen
+
+	reconnectWait = 75e9 // ns; the longest that a client goes on trying (TWILIO.md A2)
 )
 
 // findOddities applies every rule to the rows of one experiment: at most
@@ -139,8 +142,8 @@ type evidence struct {
 	ofCall    map[string][]*sessions.Signal     // in time order
 	ofFlow    map[uint32][]*sessions.Signal     // pstream, matrix and websocket, in time order
 	streams   map[string][]*sessions.Stream
-	seconds   map[uint32][]*sessions.StreamInterval
-	names     map[string]string // of addresses
+	seconds   map[uint32][]sessions.StreamInterval // aliases the table
+	names     map[string]string                    // of addresses
 	captures  map[string]*decode.Capture
 	end       decode.Time            // last packet
 	stepped   map[string]bool        // captures whose clock stepped back by a second or more
@@ -152,7 +155,7 @@ func newEvidence(d *table.Dataset) *evidence {
 	e := &evidence{
 		Dataset: d, flows: map[uint32]*sessions.Flow{}, calls: map[string]*sessions.Call{}, resources: map[string]*sessions.CallResource{},
 		ofCall: map[string][]*sessions.Signal{}, ofFlow: map[uint32][]*sessions.Signal{}, streams: map[string][]*sessions.Stream{},
-		seconds: map[uint32][]*sessions.StreamInterval{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
+		seconds: map[uint32][]sessions.StreamInterval{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
 		listed: map[string]decode.Time{}, stepped: map[string]bool{},
 	}
 	for i := range d.Captures {
@@ -195,9 +198,15 @@ func newEvidence(d *table.Dataset) *evidence {
 			e.streams[s.CallID] = append(e.streams[s.CallID], s)
 		}
 	}
-	for i := range d.StreamIntervals {
-		iv := &d.StreamIntervals[i]
-		e.seconds[iv.StreamID] = append(e.seconds[iv.StreamID], iv)
+	for i, j := 0, 0; i < len(d.StreamIntervals); i = j {
+		id := d.StreamIntervals[i].StreamID
+		for j = i + 1; j < len(d.StreamIntervals) && d.StreamIntervals[j].StreamID == id; j++ {
+		}
+		if run := d.StreamIntervals[i:j:j]; e.seconds[id] == nil {
+			e.seconds[id] = run
+		} else {
+			e.seconds[id] = append(e.seconds[id], run...)
+		}
 	}
 	for i := range d.Hosts {
 		if h := &d.Hosts[i]; len(h.Names) > 0 {
@@ -765,19 +774,21 @@ func sentButFailed(e *evidence, add func(sessions.Oddity)) {
 
 // limits are the queue limits behind a code.
 var limits = map[int64]string{
-	20429: "the API's limit of concurrent requests", 21611: "the queue of the From number", 22005: "the queue of calls", 30001: "the queue of messages",
+	20429: "more requests at once than the API allows", 21611: "the queue of the From number was full", 22005: "the queue of calls was full",
+	30001: "the queue of messages was full",
 }
 
 func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 	type hit struct {
 		n     int64
+		what  [2]string // one, many
 		first sessions.Oddity
 	}
 	hits := map[string]*hit{}
-	count := func(subject string, o sessions.Oddity) {
+	refused := func(subject, one, many string, o sessions.Oddity) {
 		h := hits[subject]
 		if h == nil {
-			h = &hit{first: o}
+			h = &hit{first: o, what: [2]string{one, many}}
 			h.first.Subject = subject
 			hits[subject] = h
 		} else if o.At < h.first.At {
@@ -789,21 +800,21 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 	counted := map[string]bool{}
 	for i := range e.Messages {
 		if m := &e.Messages[i]; m.ErrorCode.Known && limits[m.ErrorCode.V] != "" {
-			count(strconv.FormatInt(m.ErrorCode.V, 10), sessions.Oddity{At: cmp.Or(m.QueuedAt, m.UpdatedAt), File: m.File,
-				Text: "messages were refused with " + meaning(m.ErrorCode.V) + ": " + limits[m.ErrorCode.V] + " was full, first " + m.SID})
+			refused(strconv.FormatInt(m.ErrorCode.V, 10), "message", "messages", sessions.Oddity{At: cmp.Or(m.QueuedAt, m.UpdatedAt), File: m.File,
+				Text: "with " + meaning(m.ErrorCode.V) + ": " + limits[m.ErrorCode.V] + ", first " + m.SID})
 		}
 	}
 	for i := range e.CallResources {
 		if c := &e.CallResources[i]; c.ErrorCode.Known && limits[c.ErrorCode.V] != "" {
 			counted[c.SID] = true
-			count(strconv.FormatInt(c.ErrorCode.V, 10)+" of calls", sessions.Oddity{At: c.CreatedAt, File: c.File,
-				Text: "calls were refused with " + meaning(c.ErrorCode.V) + ": " + limits[c.ErrorCode.V] + " was full, first " + c.SID})
+			refused(strconv.FormatInt(c.ErrorCode.V, 10)+" of calls", "call", "calls", sessions.Oddity{At: c.CreatedAt, File: c.File,
+				Text: "with " + meaning(c.ErrorCode.V) + ": " + limits[c.ErrorCode.V] + ", first " + c.SID})
 		}
 	}
 	for i := range e.Calls {
 		if c := &e.Calls[i]; c.ErrorCode.Known && limits[c.ErrorCode.V] != "" && !counted[c.CallSID] {
-			count(strconv.FormatInt(c.ErrorCode.V, 10)+" of calls", e.aboutCall(c, cmp.Or(c.InitiatedAt, c.EndedAt),
-				"calls were refused with %s: %s was full, first %s", meaning(c.ErrorCode.V), limits[c.ErrorCode.V], c.CallID))
+			refused(strconv.FormatInt(c.ErrorCode.V, 10)+" of calls", "call", "calls", e.aboutCall(c, cmp.Or(c.InitiatedAt, c.EndedAt),
+				"with %s: %s, first %s", meaning(c.ErrorCode.V), limits[c.ErrorCode.V], c.CallID))
 		}
 	}
 	provider := map[string]bool{}
@@ -814,9 +825,9 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 		s := &e.Signals[i]
 		switch {
 		case s.Protocol == "http" && s.StatusCode.V == 429 && provider[s.Src]:
-			count("HTTP 429 of "+s.Src, ofSignal(s, "", "requests were refused with HTTP 429 by %s: too many at once", e.host(s.Src)))
+			refused("HTTP 429 of "+s.Src, "request", "requests", ofSignal(s, "", "with HTTP 429 by %s: too many at once", e.host(s.Src)))
 		case s.Protocol == "sip" && s.StatusCode.V == 503 && !s.Retransmission && trunkLimit(s):
-			count("SIP 503 of "+s.Src, ofSignal(s, "", `calls were refused with 503 "Trunk CPS limit exceeded" by %s: more calls a second than the trunk may make`, e.host(s.Src)))
+			refused("SIP 503 of "+s.Src, "call", "calls", ofSignal(s, "", `with 503 "Trunk CPS limit exceeded" by %s: more calls a second than the trunk may make`, e.host(s.Src)))
 		}
 	}
 	subjects := make([]string, 0, len(hits))
@@ -825,8 +836,9 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 	}
 	slices.Sort(subjects)
 	for _, s := range subjects {
-		o := hits[s].first
-		o.Text = strconv.FormatInt(hits[s].n, 10) + " " + o.Text
+		h := hits[s]
+		o := h.first
+		o.Text = plural(h.n, h.what[0]+" was", h.what[1]+" were") + " refused " + o.Text
 		add(o)
 	}
 }
@@ -837,9 +849,8 @@ func trunkLimit(s *sessions.Signal) bool {
 
 func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 	type kind struct {
-		from, encoding         string
-		provider, gsm, by160   sessions.Int
-		minBytes, maxBytes, at int64
+		from, encoding       string
+		provider, gsm, by160 sessions.Int
 	}
 	groups := map[kind]int{}
 	type group struct {
@@ -1169,17 +1180,19 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 			}
 			last = s
 		}
-		if last == nil || c.AnsweredAt == 0 {
+		if last == nil || c.AnsweredAt == 0 || e.flows[last.FlowID.V] == nil {
 			continue
 		}
 		old := e.flows[last.FlowID.V]
-		n, _ := slices.BinarySearchFunc(listens, max(c.AnsweredAt, last.At), func(s *sessions.Signal, at decode.Time) int { return cmp.Compare(s.At, at) })
+		from := max(c.AnsweredAt, last.At, old.LastAt-reconnectMax)
+		n, _ := slices.BinarySearchFunc(listens, from, func(s *sessions.Signal, at decode.Time) int { return cmp.Compare(s.At, at) })
 		for _, s := range listens[n:] {
-			if c.EndedAt != 0 && s.At >= c.EndedAt {
+			if c.EndedAt != 0 && s.At >= c.EndedAt || s.At > old.LastAt+reconnectWait {
 				break
 			}
-			if !told[s.FlowID.V] && old != nil && s.FlowID.V != old.FlowID && s.Src == old.Src && old.LastAt <= s.At+reconnectMax {
+			if s.FlowID.V != old.FlowID && s.Src == old.Src && !told[s.FlowID.V] {
 				tell(s, e.lastOn(old.FlowID, s.At), "listen while the call was up")
+				break
 			}
 		}
 	}
@@ -1315,7 +1328,7 @@ func setupSlow(e *evidence, add func(sessions.Oddity)) {
 		}
 		for i := range e.Calls {
 			c := &e.Calls[i]
-			if v := p.of(c); v.Known && v.V > slowTimes*median && median > 0 {
+			if v := p.of(c); v.Known && v.V > slowTimes*median && v.V > slowFloorMS && median > 0 {
 				add(e.aboutCall(c, cmp.Or(c.InitiatedAt, c.ArrivedAt), "%s took %s ms, %s times the median of %d calls (%s ms)", p.name, number(v.V), number(v.V/median), len(all), number(median)))
 			}
 		}
@@ -1519,8 +1532,8 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 		text := fmt.Sprintf("%d of %d packets (%s %%) %s are missing by their sequence numbers", s.Lost, s.Expected, number(s.LostPct.V), way(s))
 		at := s.FirstAt
 		var worst *sessions.StreamInterval
-		for _, iv := range e.seconds[s.StreamID] {
-			if worst == nil || iv.Lost > worst.Lost {
+		for k := range e.seconds[s.StreamID] {
+			if iv := &e.seconds[s.StreamID][k]; worst == nil || iv.Lost > worst.Lost {
 				worst = iv
 			}
 		}
