@@ -534,32 +534,48 @@ func BenchmarkDecode(b *testing.B) {
 		b.Fatal(err)
 	}
 	tcp := capture(b, mixed()...)
+	var tls, keys bytes.Buffer
+	if err := fixtures.WriteTLSLoad(&tls, &keys, 4, 500, 1434); err != nil {
+		b.Fatal(err)
+	}
 	for _, bench := range []struct {
 		name string
 		data []byte
-	}{{"pcap=rtp", rtp.Bytes()}, {"pcap=tcp", tcp}} {
+		keys []byte
+	}{{"pcap=rtp", rtp.Bytes(), nil}, {"pcap=tcp", tcp, nil}, {"pcap=tls", tls.Bytes(), keys.Bytes()}} {
 		b.Run(bench.name, func(b *testing.B) {
 			fsys := fstest.MapFS{"a.pcap": &fstest.MapFile{Data: bench.data}}
+			if bench.keys != nil {
+				fsys["b.keys"] = &fstest.MapFile{Data: bench.keys}
+			}
 			b.SetBytes(int64(len(bench.data)))
 			b.ReportAllocs()
 			var frames int64
 			for b.Loop() {
+				var files []*container.File
 				err := container.Walk(fsys, ".", func(f *container.File) error {
-					d, err := decode.Open([]*container.File{f}, decode.Options{})
-					if err != nil {
-						return err
-					}
-					s := sessions.New(d.Files(), d.Ledger())
-					for ev := range d.Events(context.Background()) {
-						s.Add(ev)
-					}
-					first, last := d.Span()
-					s.Finalize(d.Flows(), first, last)
-					frames += d.Captures()[0].Packets
-					return d.Ledger().Check()
+					files = append(files, f)
+					return nil
 				}, func(string, error) {})
 				if err != nil {
 					b.Fatal(err)
+				}
+				d, err := decode.Open(files, decode.Options{})
+				if err != nil {
+					b.Fatal(err)
+				}
+				s := sessions.New(d.Files(), d.Ledger())
+				for ev := range d.Events(context.Background()) {
+					s.Add(ev)
+				}
+				first, last := d.Span()
+				s.Finalize(d.Flows(), first, last)
+				frames += d.Captures()[0].Packets
+				if err := d.Ledger().Check(); err != nil {
+					b.Fatal(err)
+				}
+				if bench.keys != nil && d.Captures()[0].TLSDecrypted != 4 {
+					b.Fatal("not all connections were opened")
 				}
 			}
 			b.ReportMetric(float64(frames)/b.Elapsed().Seconds(), "packets/s")

@@ -70,7 +70,7 @@ var metrics = [metricCount]metric{
 	metricSustained: {"sustained_per_s", "1/s", "run", true},
 	metricWait:      {"wait_p50_s", "s", "run", false},
 	metricSetup:     {"post_dial_delay_ms", "ms", "call", false},
-	metricLoss:      {"lost_pct", "%", "stream", false},
+	metricLoss:      {"lost_pct", "pct", "stream", false},
 	metricMOS:       {"mos", "", "stream", true},
 }
 

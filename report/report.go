@@ -14,7 +14,7 @@
 //
 // Not handled: a diagram of more than eight hosts of one call (the rest stand
 // together), more than 200 calls of a scenario as ladders, more than 200 rows of
-// a table. On paper the reasons of verdicts are unfolded; of a folded call only
+// a table, more than 20 calls of which nothing was captured. On paper the reasons of verdicts are unfolded; of a folded call only
 // its line is printed. Where something is left out the page says how much, and where it is.
 package report
 

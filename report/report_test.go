@@ -617,7 +617,7 @@ func TestLadderOfBrowserCall(t *testing.T) {
 	for _, r := range l.Rows {
 		rows = append(rows, r.Time+" "+r.Label)
 	}
-	want := []string{"\u2212729.0\u00a0ms ready", " 729\u00a0ms without signaling", "0 invite", "+17.0\u00a0ms POST events, 17 in 96\u00a0ms", "+378.0\u00a0ms answer", "+391.0\u00a0ms binding request", "+400.0\u00a0ms binding success",
+	want := []string{"\u2212729.0\u00a0ms ready", " 729\u00a0ms without signaling", "0 invite", "+17.0\u00a0ms events, 17 in 96\u00a0ms", "+378.0\u00a0ms answer", "+391.0\u00a0ms binding request", "+400.0\u00a0ms binding success",
 		"+405.0\u00a0ms ClientHello", "+454.0\u00a0ms opus both ways, 9.95\u00a0s", "+10.4190\u00a0s hangup"}
 	if strings.Join(rows, "\n") != strings.Join(want, "\n") {
 		t.Errorf("rows\n%s\nwant\n%s", strings.Join(rows, "\n"), strings.Join(want, "\n"))
@@ -656,12 +656,221 @@ func TestNoEmptyColumn(t *testing.T) {
 	}
 }
 
+// Marks that stand aside of one another stay within their panel.
+func TestMarksStayInPanel(t *testing.T) {
+	var s Series
+	s.Form = "points"
+	for i, x := range []float64{5, 20, 20, 20, 20, 60, 400, 424, 424, 424} {
+		s.Points = append(s.Points, Point{X: x, Y: 1, Run: i + 1})
+	}
+	p := Plot{X: Axis{Max: 425}}
+	pn := Panel{Y: Axis{Max: 2}, Series: []Series{s}}
+	for _, b := range []box{{46, 0, 734, 240}, {46, 0, 300, 200}} {
+		aside := p.dodge(pn, b)
+		last := math.Inf(-1)
+		for _, q := range s.Points {
+			x := b.x + p.X.at(q.X)*b.w + aside[q.Run]
+			if x < b.x || x > b.x+b.w {
+				t.Errorf("the mark of %v stands at %.1f, its panel from %.1f to %.1f", q.X, x, b.x, b.x+b.w)
+			}
+			if x < last+5 {
+				t.Errorf("the mark of %v stands at %.1f, the one before at %.1f", q.X, x, last)
+			}
+			last = x
+		}
+	}
+}
+
+// textBox is a text or a media bar of a drawing, by the estimate of textWidth.
+type textBox struct {
+	x1, y1, x2, y2 float64
+	text           string // none: a bar
+}
+
+func textBoxes(t *testing.T, drawing string) []textBox {
+	t.Helper()
+	var out []textBox
+	var cur *textBox
+	class, inTitle := "", false
+	dec := xml.NewDecoder(strings.NewReader(drawing))
+	for {
+		tok, err := dec.Token()
+		if err == io.EOF {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch e := tok.(type) {
+		case xml.StartElement:
+			at := map[string]float64{}
+			cls := ""
+			for _, a := range e.Attr {
+				if a.Name.Local == "class" {
+					cls = " " + a.Value + " "
+				}
+				var v float64
+				if _, err := fmt.Sscan(a.Value, &v); err == nil {
+					at[a.Name.Local] = v
+				}
+			}
+			switch e.Name.Local {
+			case "title":
+				inTitle = true
+			case "text":
+				class = cls
+				cur = &textBox{x1: at["x"], y2: at["y"]}
+			case "rect":
+				if strings.Contains(cls, " med ") {
+					out = append(out, textBox{at["x"], at["y"], at["x"] + at["width"], at["y"] + at["height"], ""})
+				}
+			}
+		case xml.CharData:
+			if cur != nil && !inTitle {
+				cur.text += string(e)
+			}
+		case xml.EndElement:
+			switch e.Name.Local {
+			case "title":
+				inTitle = false
+			case "text":
+				px := 13.0
+				if strings.Contains(class, " s ") {
+					px = 12
+				}
+				w := textWidth(cur.text, px)
+				if strings.Contains(class, " m ") {
+					cur.x1 -= w / 2
+				} else if strings.Contains(class, " e ") {
+					cur.x1 -= w
+				}
+				cur.x2, cur.y1 = cur.x1+w, cur.y2-9
+				out = append(out, *cur)
+				cur = nil
+			}
+		}
+	}
+}
+
+// overlaps lists the texts of a drawing that run into another text or, if bars
+// are asked for, into a media bar.
+func overlaps(bs []textBox, bars bool) []string {
+	var out []string
+	for i, a := range bs {
+		for _, b := range bs[:i] {
+			if a.text == "" && b.text == "" || !bars && (a.text == "" || b.text == "") {
+				continue
+			}
+			if min(a.x2, b.x2)-max(a.x1, b.x1) > 0.5 && min(a.y2, b.y2)-max(a.y1, b.y1) > 0.5 {
+				out = append(out, fmt.Sprintf("%q and %q", b.text, a.text))
+			}
+		}
+	}
+	return out
+}
+
+// wideCall is sdkCall with the names, labels and findings of a real one, which
+// are wider than the room between evenly spaced lanes.
+func wideCall() *table.Dataset {
+	d := sdkCall()
+	d.Hosts[2].Names = []string{"voice-js.roaming.twilio.com"}
+	d.Hosts[3].Names = []string{"eventgw.us1.twilio.com"}
+	for _, label := range []string{"quality-metrics-samples/metrics-sample", "connection/disconnected-by-remote-and-then-some"} {
+		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 10_430e6 + decode.Time(len(label))*1e6, Protocol: "http", Kind: "POST " + label, Label: label, Src: "192.0.2.100", Dst: "192.0.2.2"})
+	}
+	for i := range 2 {
+		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 10_500e6 + decode.Time(i)*1e8, Protocol: "pstream", Kind: "INVITE", Label: "INVITE + SDP offer", Src: "192.0.2.1", Dst: "192.0.2.100", Retransmission: i > 0})
+	}
+	// A message after the first packet, so that the media go on through a fold.
+	d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 480e6, Protocol: "http", Kind: "POST connected", Label: "dtls-transport-state/connected", Src: "192.0.2.100", Dst: "192.0.2.2"})
+	for i := range d.Streams {
+		x := &d.Streams[i]
+		x.FirstAt += decode.Time(i) * 20e6
+		x.Lost, x.LostPct = 12, sessions.Float{V: 2.4, Known: true}
+		x.JitterMeanMS, x.MOS = sessions.Float{V: 0.12, Known: true}, sessions.Float{V: 4.4, Known: true}
+	}
+	return d
+}
+
+// No text of a ladder runs into another or into a media bar, a label is no
+// longer than its rung, and what was cut is there in full on hovering.
+func TestLadderTextHasRoom(t *testing.T) {
+	d := wideCall()
+	f := newFlows(d, clock{})
+	l := f.build(&d.Calls[0], "x", true)
+	typical, _ := f.typical([]int{0}, "t")
+	for name, drawing := range map[string]string{"even": l.svg(ladderW, "w"), "true": l.scaleSVG(ladderW, "w"), "narrow": l.svg(narrow, "n"),
+		"typical": typical.typicalSVG(wide, "w", "Ladder"), "typical narrow": typical.typicalSVG(narrow, "n", "Ladder")} {
+		// On a narrow drawing the times stand over the bars.
+		for _, o := range overlaps(textBoxes(t, drawing), name != "narrow") {
+			t.Errorf("%s: %s overlap", name, o)
+		}
+	}
+	even := l.svg(ladderW, "w")
+	for _, b := range textBoxes(t, even) {
+		// Ticks of the axis may stand 20 out, in the margin.
+		if b.text != "" && (b.x1 < -20 || b.x2 > ladderW+0.5) {
+			t.Errorf("%q stands from %.1f to %.1f of %.0f", b.text, b.x1, b.x2, ladderW)
+		}
+		if strings.HasPrefix(b.text, "quality") || strings.HasPrefix(b.text, "connection") || strings.HasPrefix(b.text, "INVITE") {
+			if !strings.Contains(b.text, "…") {
+				t.Errorf("%q was not cut: the case tests nothing", b.text)
+			}
+		}
+		if strings.HasPrefix(b.text, "INVITE") && strings.Contains(b.text, "(") && !strings.HasSuffix(b.text, "(2nd of 2)") {
+			t.Errorf("the number of the copy is not whole in %q", b.text)
+		}
+	}
+	for _, want := range []string{"<title>quality-metrics-samples/metrics-sample</title>", "<title>INVITE + SDP offer (again, 2nd of 2)</title>", ">eventgw.us1.twilio.com<", ">voice-js.roaming<", ">.twilio.com<", ">events, 17 in 96\u00a0ms<", ">jitter 0.12\u00a0ms, MOS 4.4<"} {
+		if !strings.Contains(even, want) {
+			t.Errorf("the drawing lacks %s", want)
+		}
+	}
+	x := l.laneX(166, 592)
+	for _, r := range l.Rows {
+		if r.Kind != "message" {
+			continue
+		}
+		if w := math.Abs(x[r.To] - x[r.From]); textWidth(r.fit(w), 13) > w+0.5 {
+			t.Errorf("%q is wider than its rung of %.0f", r.fit(w), w)
+		}
+	}
+}
+
+// With lanes too close for it, the text about the media stands left of them.
+func TestMediaTextBesideCloseLanes(t *testing.T) {
+	d := wideCall()
+	for i := range 4 {
+		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 500e6 + decode.Time(i)*1e6, Protocol: "pstream", Kind: "x", Label: "x", Src: fmt.Sprint("192.0.2.3", i), Dst: "192.0.2.1"})
+		d.Hosts = append(d.Hosts, sessions.Host{Address: fmt.Sprint("192.0.2.3", i), Roles: []string{"rest"}, Names: []string{"a-rather-long-name.example.com"}})
+	}
+	l := newFlows(d, clock{}).build(&d.Calls[0], "x", true)
+	if len(l.Lanes) != 8 {
+		t.Fatalf("%d lanes", len(l.Lanes))
+	}
+	for name, drawing := range map[string]string{"even": l.svg(ladderW, "w"), "true": l.scaleSVG(ladderW, "w"), "narrow": l.svg(narrow, "n")} {
+		for _, o := range overlaps(textBoxes(t, drawing), name != "narrow") {
+			t.Errorf("%s: %s overlap", name, o)
+		}
+	}
+	if s := l.svg(ladderW, "w"); !strings.Contains(s, `class="s e k halo"`) {
+		t.Error("the text does not stand beside the lanes")
+	}
+}
+
 // A call that was never captured is listed, not drawn.
 func TestCallsFromExportsOnly(t *testing.T) {
 	d := &table.Dataset{Calls: []sessions.Call{{CallID: "CA1", Outcome: "answered"}, {CallID: "CA2", Outcome: "failed"}}}
 	p := Build(d, Options{})
 	if len(p.Scenarios) != 0 || p.Silent == nil || len(p.Silent.Rows) != 2 {
 		t.Errorf("scenarios %d, silent %+v", len(p.Scenarios), p.Silent)
+	}
+	for i := range 2340 {
+		d.Calls = append(d.Calls, sessions.Call{CallID: fmt.Sprint("CB", i)})
+	}
+	p = Build(d, Options{})
+	if len(p.Silent.Rows) != maxSilent || p.Silent.More != "2\u2009322 more in table calls." {
+		t.Errorf("of 2342 calls %d are listed, %q", len(p.Silent.Rows), p.Silent.More)
 	}
 }
 

@@ -148,7 +148,7 @@ func (l *Ladder) scaleSVG(width float64, class string) string {
 			continue
 		}
 		ry := sc.at(r.At)
-		text, cls := r.Label, "lab"
+		text, cls, px := r.Label, "lab", 13.0
 		if r.Again != "" {
 			text += " (" + strings.TrimPrefix(r.Again, "again, ") + ")"
 		}
@@ -156,7 +156,7 @@ func (l *Ladder) scaleSVG(width float64, class string) string {
 			cls += " rt"
 		}
 		if r.Kind == "media" {
-			cls = "lab s"
+			cls, px = "lab s", 12
 		}
 		linked := r.Detail != nil
 		if linked {
@@ -165,7 +165,7 @@ func (l *Ladder) scaleSVG(width float64, class string) string {
 			s.open("g", "class", "rung")
 		}
 		s.rect("hit", 0, y-11, axisX-34, 21)
-		s.label(cls, 2, y+4, fit(text, 13, labelW-64), text)
+		s.label(cls, 2, y+4, fit(text, px, labelW-10-textWidth(r.Time, 12)), text)
 		s.text("s e tm", labelW+8, y+4, r.Time)
 		s.el("path", "class", "lead", "d", "M"+num(labelW+12)+" "+num(y)+"h6L"+num(axisX-34)+" "+num(ry)+"h4")
 		if r.Kind == "message" {

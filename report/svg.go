@@ -371,7 +371,18 @@ func (p Plot) dodge(pn Panel, b box) map[int]float64 {
 		for i, id := range l.ids {
 			at[i] = marks[id].x
 		}
-		for i, x := range apart(at, gap) {
+		places := apart(at, gap)
+		// None is pushed out of the panel, which would cut it.
+		lo, hi := min(b.x+8, at[0]), max(b.x+b.w-8, at[len(at)-1])
+		for i := range places {
+			places[i] = max(places[i], lo)
+			lo = places[i] + gap
+		}
+		for i := len(places) - 1; i >= 0; i-- {
+			places[i] = min(places[i], hi)
+			hi = places[i] - gap
+		}
+		for i, x := range places {
 			out[l.ids[i]] = x - marks[l.ids[i]].x
 		}
 	}
@@ -1018,7 +1029,7 @@ func (l *Ladder) svg(width float64, class string) string {
 			}
 			if small {
 				s.label(lc, 0, p.y-10, r.fit(width-textWidth(r.Time, 12)-16), full)
-				s.text("s e tm", width, p.y-10, r.Time)
+				s.text("s e tm halo", width, p.y-10, r.Time) // bars may stand behind it
 			} else {
 				w := math.Abs(x[r.To] - x[r.From])
 				if w == 0 { // to itself

@@ -18,6 +18,7 @@ import (
 type gatewayLine struct {
 	dialing []*sipCall // outgoing calls that have no CallSid yet
 	current *sipCall   // the call that was answered last
+	ends    [2]string  // the connection's two addresses
 }
 
 // addPStream takes one signaling message between a browser and its gateway.
@@ -25,7 +26,7 @@ func (b *Builder) addPStream(ev *decode.Event) {
 	m := ev.PStream
 	line := b.lines[ev.Flow.ID]
 	if line == nil {
-		line = &gatewayLine{}
+		line = &gatewayLine{ends: [2]string{b.addr(ev.Flow.Src.Addr()), b.addr(ev.Flow.Dst.Addr())}}
 		b.lines[ev.Flow.ID] = line
 	}
 	sig := Signal{
@@ -35,7 +36,8 @@ func (b *Builder) addPStream(ev *decode.Event) {
 	if m.Generation != pstream.PStream {
 		sig.Protocol = "matrix"
 	}
-	b.fillEnds(&sig, ev)
+	sig.Src, sig.SrcPort = line.ends[ev.Dir], decode.Some(uint32(ev.Src().Port()))
+	sig.Dst, sig.DstPort = line.ends[1-ev.Dir], decode.Some(uint32(ev.Dst().Port()))
 	sig.Kind = m.Type.String()
 	if m.Type == pstream.TypeUnknown {
 		sig.Kind = cut(strings.ToValidUTF8(m.Name, "\uFFFD"), 64)

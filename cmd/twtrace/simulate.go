@@ -52,6 +52,8 @@ const (
 	maxSimulated = 100_000 // items of a run
 	maxBody      = 1600    // bytes: the provider takes no longer text
 	planRuns     = 61
+	firstYear    = 1971
+	lastYear     = 2200
 	studyStart   = "2013-11-21T18:00:00Z"
 )
 
@@ -115,7 +117,9 @@ func (s *simulation) check(output bool) (err error) {
 	if err != nil || at == 0 {
 		return usagef("--start: %v", err)
 	}
-	s.start = time.Unix(0, int64(at)).UTC()
+	if s.start = time.Unix(0, int64(at)).UTC(); s.start.Year() < firstYear || s.start.Year() > lastYear {
+		return usagef("--start: want a year from %d to %d, found %q", firstYear, lastYear, s.Start)
+	}
 	switch {
 	case s.Rate < 1e-3 || s.Rate > 1e4:
 		return usagef("--rate: want 0.001/s to 10000/s, found %q", s.rate)
@@ -173,14 +177,16 @@ type simulatedRun struct {
 	files func() []fixtures.File
 }
 
-func (s *simulation) runs() []simulatedRun {
-	var list []simulatedRun
+// runs are in order of time; over is when the last one is.
+func (s *simulation) runs() (list []simulatedRun, over time.Time) {
 	at := s.start
 	notes := "made by twtrace simulate; truth.json has the truth"
 	next := func(items int, perItem float64) (uint64, time.Time) {
 		seed, start := s.Seed+uint64(len(list))*0x9E37_79B9_7F4A_7C15, at // one run alone has the seed as given
 		took := float64(items)*perItem/s.Rate/(1-s.Skip) + float64(items)/s.QueueRate
-		at = at.Add((time.Duration(took/60) + 5) * time.Minute) // no run begins before the one before it is over
+		// No run begins before the one before it is over. In seconds: a
+		// time.Duration ends at 292 years.
+		at = time.Unix(at.Unix()+60*int64(took/60)+300, int64(at.Nanosecond())).UTC()
 		return seed, start
 	}
 	for _, n := range s.Calls {
@@ -199,10 +205,14 @@ func (s *simulation) runs() []simulatedRun {
 			list = append(list, simulatedRun{r.Name, r.Files})
 		}
 	}
-	return list
+	return list, at
 }
 
 func (a *app) simulate(s *simulation) error {
+	runs, over := s.runs()
+	if over.Year() > lastYear {
+		return usagef("the runs would last beyond the year %d; want fewer, shorter or faster ones", lastYear)
+	}
 	dir := filepath.Clean(a.output)
 	old, ours := madeBySimulate(dir)
 	if entries, err := os.ReadDir(dir); err == nil {
@@ -216,7 +226,6 @@ func (a *app) simulate(s *simulation) error {
 		return err
 	}
 	defer out.abandon()
-	runs := s.runs()
 	done := simulateFile{Program: "twtrace", Verb: "simulate", Options: *s}
 	for _, r := range runs {
 		if a.ctx.Err() != nil {

@@ -67,16 +67,16 @@ func (a *app) whatIf(args []string, q *whatIf) error {
 	}
 	var rates []float64
 	for _, r := range q.rates {
-		v, err := experiment.ParseRate(r)
+		v, err := rateFlag("--rate", r)
 		if err != nil {
-			return usagef("--rate: %v", err)
+			return err
 		}
 		rates = append(rates, v)
 	}
 	floor := 0.0
 	if q.floor != "" {
-		if floor, err = experiment.ParseRate(q.floor); err != nil {
-			return usagef("--floor: %v", err)
+		if floor, err = rateFlag("--floor", q.floor); err != nil {
+			return err
 		}
 	}
 	for _, n := range q.queues {
@@ -168,9 +168,24 @@ func (a *app) whatIf(args []string, q *whatIf) error {
 		return adviceText(w, &advice)
 	})
 	for _, s := range silent {
-		a.say(levelInfo, "%s", s)
+		if !a.quiet {
+			a.say(levelInfo, "%s", s)
+		}
 	}
 	return err
+}
+
+// rateFlag is the value of a flag: a rate by which a wait stays a number.
+func rateFlag(flag, s string) (float64, error) {
+	const least, most = 1e-6, 1e9
+	v, err := experiment.ParseRate(s)
+	if err == nil && (v < least || v > most) {
+		err = fmt.Errorf("want %g/s to %g/s, found %q", least, most, s)
+	}
+	if err != nil {
+		return 0, usagef("%s: %v", flag, err)
+	}
+	return v, nil
 }
 
 // adviceText is the advice in sentences, the assumption of each kind once.

@@ -24,6 +24,7 @@ package http
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -431,8 +432,12 @@ func (p *Parser) keep(b []byte) {
 	if limit == 0 {
 		limit = defaultBody
 	}
-	if room := limit - len(p.m.Body); room > 0 {
-		p.m.Body = append(p.m.Body, b[:min(room, len(b))]...)
+	have := len(p.m.Body)
+	if n := min(limit-have, len(b)); n > 0 {
+		if n > cap(p.m.Body)-have {
+			p.m.Body = slices.Grow(p.m.Body, max(n, min(have, limit-have))) // append alone would copy a long body often
+		}
+		p.m.Body = append(p.m.Body, b[:n]...)
 	}
 	p.m.BodyLen += int64(len(b))
 	p.advance(len(b))

@@ -458,6 +458,9 @@ func (c *Conn) keep(s *side, h *half, b []byte) {
 		limit = defaultBody
 	}
 	n := max(0, min(len(b), limit-len(h.m.Body), maxBodies-s.kept))
+	if have := len(h.m.Body); n > cap(h.m.Body)-have {
+		h.m.Body = slices.Grow(h.m.Body, max(n, min(have, limit-have))) // append alone would copy a long body often
+	}
 	h.m.Body = append(h.m.Body, b[:n]...)
 	s.kept += n
 }

@@ -140,9 +140,11 @@ func (w *walker) str() []byte {
 // none. It is valid until the next.
 func (w *walker) text() (s []byte, ok bool) {
 	start := w.pos + 1
-	if n := start + plainLen(w.in[start:]); n < len(w.in) && w.in[n] == '"' && utf8.Valid(w.in[start:n]) {
-		w.pos = n + 1
-		return w.in[start:n], true
+	if n := bytes.IndexByte(w.in[start:], '"'); n >= 0 {
+		if s := w.in[start : start+n]; bytes.IndexByte(s, '\\') < 0 && isText(s) {
+			w.pos = start + n + 1
+			return s, true
+		}
 	}
 	raw := w.str()
 	if raw == nil || skipString(raw, 0) != len(raw) {
@@ -191,7 +193,11 @@ func (w *walker) value(key []byte, kind string, depth int) bool {
 			w.out = w.out[:n]
 			return false
 		}
-		w.out = append(appendLines(w.out, w.scrub(s)), '\n')
+		if isSimple(s) {
+			w.out = append(append(w.out, s...), '\n')
+		} else {
+			w.out = append(appendLines(w.out, w.scrub(s)), '\n')
+		}
 		return true
 	}
 	raw := w.raw()
@@ -315,6 +321,8 @@ func secretKind(key []byte) string {
 		return ""
 	}
 	switch string(key) {
+	case "type", "version", "payload", "callsid", "sdp", "contenttype", "messagetype", "voiceeventsid", "error", "message", "region", "gateway", "edge", "home":
+		return "" // the frequent ones
 	case "content":
 		return "content"
 	case "dtmf", "digit", "digits":
@@ -433,6 +441,17 @@ func (w *walker) scrub(s []byte) []byte {
 
 // marks are the bytes at which a secret may be told.
 var marks = [256]bool{'e': true, 'k': true, ':': true, '=': true, '%': true}
+
+// isSimple tells whether a text is shown as it is: nothing in it may be a
+// secret, and all of it prints.
+func isSimple(s []byte) bool {
+	for i, c := range s {
+		if c < ' ' || c >= 0x7f || marks[c] && (c != 'e' || hasPrefix(s[i:], "eyJ")) && (c != 'k' || i == 0) {
+			return false
+		}
+	}
+	return true
+}
 
 // appendScrubbed appends s without its secrets to dst; nothing when found is
 // false, there are none then.

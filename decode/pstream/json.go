@@ -28,6 +28,28 @@ func plainLen(b []byte) int {
 	return i
 }
 
+// isText tells whether b is ASCII without control characters below a space.
+func isText(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 32; b = b[32:] {
+		w, x, y, z := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
+		if (w|(w-ones*' ')|x|(x-ones*' ')|y|(y-ones*' ')|z|(z-ones*' '))&highs != 0 {
+			return false
+		}
+	}
+	for ; len(b) >= 8; b = b[8:] {
+		if w := binary.LittleEndian.Uint64(b); (w|(w-ones*' '))&highs != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c < ' ' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
 func skipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\r' || b[i] == '\t') {
 		i++
@@ -41,7 +63,13 @@ func skipString(b []byte, i int) int {
 	if i >= len(b) || b[i] != '"' {
 		return -1
 	}
-	for i++; ; {
+	i++
+	if n := bytes.IndexByte(b[i:], '"'); n >= 0 {
+		if s := b[i : i+n]; bytes.IndexByte(s, '\\') < 0 && isText(s) {
+			return i + n + 1
+		}
+	}
+	for {
 		if i += plainLen(b[i:]); i >= len(b) {
 			return -1
 		}
@@ -328,7 +356,7 @@ func validLen(s []byte) int {
 	return n
 }
 
-func isPlain(s []byte) bool { return bytes.IndexByte(s, '\\') < 0 && utf8.Valid(s) }
+func isPlain(s []byte) bool { return bytes.IndexByte(s, '\\') < 0 && (isText(s) || utf8.Valid(s)) }
 
 // member is one of an object, the value as it is written.
 type member struct{ key, value []byte }

@@ -290,6 +290,9 @@ func read(text []byte, buf keys) (keys, error) {
 	return nil, e
 }
 
+// kept are strings of the message before, which repeat.
+type kept struct{ name, version, callSID, contentType, messageType, voiceEventSID, region string }
+
 // keep is b as a string, old when it has the same bytes.
 func keep(old string, b []byte) string {
 	if string(b) == old {
@@ -301,8 +304,8 @@ func keep(old string, b []byte) string {
 // Decode reads one object. Keys of types that are not expected count as
 // absent; a type that is not known is kept in Name.
 func Decode(text []byte, m *Message) error {
-	old := *m
-	if *m = (Message{scratch: old.scratch}); m.scratch == nil {
+	old := kept{m.Name, m.Version, m.CallSID, m.ContentType, m.MessageType, m.VoiceEventSID, m.Region}
+	if *m = (Message{scratch: m.scratch}); m.scratch == nil {
 		m.scratch = &scratch{top: make(keys, 0, 16), payload: make(keys, 0, 16), inner: make(keys, 0, 16)}
 	}
 	k, err := read(text, m.scratch.top)
@@ -311,7 +314,7 @@ func Decode(text []byte, m *Message) error {
 	}
 	if name := plain(k.get("type"), nil); len(name) > 0 {
 		k.take("type")
-		m.Name = keep(old.Name, name)
+		m.Name = keep(old.name, name)
 		m.envelope(&k, &old)
 		return nil
 	}
@@ -328,8 +331,8 @@ func Decode(text []byte, m *Message) error {
 }
 
 // envelope reads PStream and chunderw, which both name a type.
-func (m *Message) envelope(k *keys, old *Message) {
-	m.Generation, m.Version = PStream, keep(old.Version, plain(k.take("version"), nil))
+func (m *Message) envelope(k *keys, old *kept) {
+	m.Generation, m.Version = PStream, keep(old.version, plain(k.take("version"), nil))
 	lower := strings.ToLower(m.Name)
 	m.Type = typeOf(lower)
 	if m.Type == TypePublish || m.Type == TypeOffer && m.Name == lower {
@@ -353,8 +356,8 @@ func (m *Message) call(sid string) {
 	}
 }
 
-func (m *Message) payload(p *keys, old *Message) {
-	m.call(keep(old.CallSID, plain(p.take("callsid"), nil)))
+func (m *Message) payload(p *keys, old *kept) {
+	m.call(keep(old.callSID, plain(p.take("callsid"), nil)))
 	if sdp := plain(p.take("sdp"), m.scratch.sdp[:0]); len(sdp) > 0 {
 		// It lies there already, or in the input.
 		m.scratch.sdp = append(m.scratch.sdp[:0], sdp...)
@@ -362,8 +365,11 @@ func (m *Message) payload(p *keys, old *Message) {
 	}
 	m.Reconnect = size(p.take("reconnect")) > 0
 	m.Preflight = string(plain(p.take("preflight"), nil)) == "true"
-	m.Region, m.Gateway = limit(p.text("region")), limit(p.text("gateway"))
+	m.Region, m.Gateway = keep(old.region, plain(p.take("region"), nil)), limit(p.text("gateway"))
 	m.Edge, m.Home = limit(p.text("edge")), limit(p.text("home"))
+	if len(*p) == 0 {
+		return
+	}
 	buf := m.scratch.inner // of one object after another
 	parameters := p.object("parameters", buf)
 	m.Parameters.read(&parameters)
@@ -410,8 +416,8 @@ func (m *Message) payload(p *keys, old *Message) {
 		m.Reason = p.text("message")
 	}
 	m.ContentLen = size(p.take("content"))
-	m.ContentType, m.MessageType = keep(old.ContentType, plain(p.take("contenttype"), nil)), keep(old.MessageType, plain(p.take("messagetype"), nil))
-	m.VoiceEventSID, m.AckType = keep(old.VoiceEventSID, plain(p.take("voiceeventsid"), nil)), limit(p.text("acktype"))
+	m.ContentType, m.MessageType = keep(old.contentType, plain(p.take("contenttype"), nil)), keep(old.messageType, plain(p.take("messagetype"), nil))
+	m.VoiceEventSID, m.AckType = keep(old.voiceEventSID, plain(p.take("voiceeventsid"), nil)), limit(p.text("acktype"))
 	m.Candidate = p.text("candidate")
 	p.take("label")
 	if m.Generation == Chunderw {
