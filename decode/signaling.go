@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"bytes"
 	"strings"
 
 	"github.com/twtrace/twtrace/decode/mediastream"
@@ -31,7 +32,7 @@ func (d *Decoder) signaling(f *Flow, text []byte) bool {
 func (d *Decoder) pstreamText(f *Flow, text []byte) bool {
 	base := d.event
 	found := false
-	pstream.Split(text, func(object []byte) bool {
+	take := func(object []byte) bool {
 		if err := pstream.Decode(object, &d.pstream); err != nil || !isSignaling(f, &d.pstream) {
 			if found {
 				d.ledger.Count(LayerPStream, "malformed", int64(len(object)))
@@ -45,7 +46,13 @@ func (d *Decoder) pstreamText(f *Flow, text []byte) bool {
 		d.event.Kind, d.event.PStream, d.event.Text = EventPStream, &d.pstream, object
 		d.emit()
 		return !d.stopped
-	})
+	}
+	if f.Apps[AppPStream] > 0 { // mostly one object, whose end need not be sought
+		take(bytes.Trim(text, " \t\r\n"))
+	}
+	if !found {
+		pstream.Split(text, take)
+	}
 	return found
 }
 

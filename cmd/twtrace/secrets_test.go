@@ -53,10 +53,14 @@ func TestSecretsStayIn(t *testing.T) {
 			roots[e.Name()] = name
 		}
 	}
-	for _, lab := range []string{"s1-webrtc/incoming-dtmf-message", "s1-webrtc/v1-incoming", "s1-rest/calls-60-live", "s2-sip/bs-udp-sdes", "s1-webrtc/turn-udp"} {
-		if name := filepath.Join("..", "..", "..", "shared", "lab", lab); !testing.Short() {
-			if _, err := os.Stat(name); err == nil {
-				roots[lab] = name
+	for _, group := range []string{"s1-webrtc", "s1-paper", "s1-rest", "s2-sip"} {
+		runs, err := filepath.Glob(filepath.Join("..", "..", "..", "shared", "lab", group, "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range runs {
+			if info, err := os.Stat(name); err == nil && info.IsDir() && !testing.Short() {
+				roots[group+"/"+filepath.Base(name)] = name
 			}
 		}
 	}

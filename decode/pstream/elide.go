@@ -249,9 +249,13 @@ func (w *walker) container(token bool, depth int, open byte) bool {
 			return false
 		}
 		w.pos++
-		name := keyName(s)
+		name, kind := s, ""
+		if !isFrequent(s) {
+			name = keyName(s)
+			kind = secretKey(name)
+		}
 		if !token {
-			if !w.value(name, secretKey(name), depth+1) {
+			if !w.value(name, kind, depth+1) {
 				return false
 			}
 			continue
@@ -269,6 +273,15 @@ func (w *walker) container(token bool, depth int, open byte) bool {
 		w.begin(name)
 		w.out = append(appendLines(w.out, w.scrub(plain(raw, nil))), '\n')
 	}
+}
+
+// isFrequent tells the most frequent keys, none of which holds a secret.
+func isFrequent(key []byte) bool {
+	switch string(key) {
+	case "type", "version", "payload", "callsid", "sdp", "contenttype", "messagetype", "voiceeventsid", "error", "message", "region", "gateway", "edge", "home":
+		return true
+	}
+	return false
 }
 
 // keyName is a key as it is shown.
@@ -321,8 +334,6 @@ func secretKind(key []byte) string {
 		return ""
 	}
 	switch string(key) {
-	case "type", "version", "payload", "callsid", "sdp", "contenttype", "messagetype", "voiceeventsid", "error", "message", "region", "gateway", "edge", "home":
-		return "" // the frequent ones
 	case "content":
 		return "content"
 	case "dtmf", "digit", "digits":
