@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -106,6 +107,18 @@ func TestDocumentation(t *testing.T) {
 	}
 }
 
+// missing names a tool of the system that a command uses and the machine lacks.
+func missing(command string) string {
+	for _, tool := range []string{"tar", "head", "cmp", "ls", "gzip", "cat"} {
+		if slices.Contains(strings.Fields(command), tool) {
+			if _, err := exec.LookPath(tool); err != nil {
+				return tool
+			}
+		}
+	}
+	return ""
+}
+
 var exitMark = regexp.MustCompile(`\s*# exit (\d+)$`)
 
 func (b *block) run(t *testing.T, sh, dir, bin string) {
@@ -123,6 +136,10 @@ func (b *block) run(t *testing.T, sh, dir, bin string) {
 		for i < len(b.lines) && !strings.HasPrefix(b.lines[i], "$ ") {
 			want = append(want, b.lines[i])
 			i++
+		}
+		if tool := missing(command); tool != "" {
+			t.Logf("%s: %s is not on this machine; passed over: %s", b.where, tool, command)
+			continue
 		}
 		if first, _, _ := strings.Cut(command, " "); first == "go" || first == "git" {
 			continue // not of this program

@@ -43,6 +43,7 @@ var rooms = map[string][]string{
 	"sessions":            {"decode", "decode/*"},
 	"rates":               {"decode", "sessions"},
 	"internal/table":      {"decode", "sessions", "rates"},
+	"internal/captest":    {"decode/pcap", "decode/link", "decode/tcp", "internal/wire"},
 	"internal/experiment": {"decode", "decode/container", "sessions", "rates", "internal/table"},
 	"report":              {"decode", "sessions", "rates", "internal/table"},
 	"fixtures":            {"decode/pcap"},
