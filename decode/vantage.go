@@ -10,7 +10,15 @@ import (
 )
 
 // vantageFrames are the packets of a capture that are compared with another's.
-const vantageFrames = 20000
+const vantageFrames = 8192
+
+// sampled is the first packets of a capture: their identities, sorted, and the
+// time that they span.
+type sampled struct {
+	file        *container.File
+	first, last int64
+	ids         []uint64
+}
 
 // Vantages parts the captures among files by the place where they were taken:
 // two that hold the same packets (a fifth of the smaller sample or more) were
@@ -18,10 +26,6 @@ const vantageFrames = 20000
 // files of a rotated set, stay together. The first group also has all files
 // that are no captures, except that key logs are in every group.
 func Vantages(files []*container.File) [][]*container.File {
-	type sampled struct {
-		file *container.File
-		seen map[uint64]struct{}
-	}
 	groups := [][]sampled{{}}
 	var keys, rest []*container.File
 	files = slices.Clone(files)
@@ -42,9 +46,9 @@ func Vantages(files []*container.File) [][]*container.File {
 		return [][]*container.File{files}
 	}
 	for _, f := range captures {
-		s := sampled{f, sample(f)}
+		s := sample(f)
 		at := slices.IndexFunc(groups, func(g []sampled) bool {
-			return !slices.ContainsFunc(g, func(o sampled) bool { return samePackets(s.seen, o.seen) })
+			return !slices.ContainsFunc(g, func(o sampled) bool { return samePackets(&s, &o) })
 		})
 		if at < 0 {
 			at = len(groups)
@@ -63,50 +67,70 @@ func Vantages(files []*container.File) [][]*container.File {
 	return out
 }
 
-// sample is the identities of a capture's first packets; nil when it is read
-// only once.
-func sample(f *container.File) map[uint64]struct{} {
+// sample reads a capture's first packets; none of one that is read only once.
+func sample(f *container.File) sampled {
+	s := sampled{file: f}
 	if f.Once() {
-		return nil
+		return s
 	}
 	r, err := f.Open()
 	if err != nil {
-		return nil
+		return s
 	}
 	defer r.Close()
 	body, _, err := container.NewReader(r, container.Limits{})
 	if err != nil {
-		return nil
+		return s
 	}
 	defer body.Close()
 	frames, err := pcap.NewReader(body)
 	if err != nil {
-		return nil
+		return s
 	}
-	seen := map[uint64]struct{}{}
 	d := link.NewDecoder()
 	var fr pcap.Frame
 	var p link.Packet
 	for n := 0; n < vantageFrames && frames.Next(&fr) == nil; n++ {
-		if d.Decode(uint16(fr.Link), fr.Data, fr.OrigLen, fr.Time, &p) == link.Used && p.WireLen > 0 {
-			seen[identity(&p)] = struct{}{}
+		if d.Decode(uint16(fr.Link), fr.Data, fr.OrigLen, fr.Time, &p) != link.Used || p.WireLen == 0 {
+			continue
 		}
+		if s.first == 0 || fr.Time < s.first {
+			s.first = fr.Time
+		}
+		s.last = max(s.last, fr.Time)
+		s.ids = append(s.ids, identity(&p))
 	}
-	return seen
+	slices.Sort(s.ids)
+	s.ids = slices.Clip(slices.Compact(s.ids))
+	return s
 }
 
-func samePackets(a, b map[uint64]struct{}) bool {
-	if len(a) > len(b) {
-		a, b = b, a
+// vantageSlack is by how much the clocks of two places may differ.
+const vantageSlack = 60e9 // ns
+
+// samePackets tells whether two samples of about the same time share a fifth
+// of the smaller one. The files of a rotated set do not overlap in time, so a
+// long set costs no comparisons.
+func samePackets(a, b *sampled) bool {
+	if a.first > b.last+vantageSlack || b.first > a.last+vantageSlack {
+		return false
 	}
-	if len(a) < 8 {
+	x, y := a.ids, b.ids
+	least := min(len(x), len(y))
+	if least < 8 {
 		return false
 	}
 	shared := 0
-	for h := range a {
-		if _, ok := b[h]; ok {
+	for len(x) > 0 && len(y) > 0 {
+		switch {
+		case x[0] < y[0]:
+			x = x[1:]
+		case x[0] > y[0]:
+			y = y[1:]
+		default:
 			shared++
+			x, y = x[1:], y[1:]
 		}
 	}
-	return shared*5 >= len(a)
+	return shared*5 >= least
 }
