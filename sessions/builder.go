@@ -41,8 +41,8 @@ type Builder struct {
 	files  []string
 	ledger *decode.Ledger
 
-	sip      map[string]*sipCall // by Call-ID
-	sipOrder []*sipCall
+	sip      map[string]*dialog // by Call-ID
+	dialogs  []*dialog
 	sdp      sdp.Session
 	signals  []Signal
 	detail   []byte
@@ -56,8 +56,8 @@ type Builder struct {
 	rtcpSenders map[uint32]bool
 	reports     map[reportKey]senderReport
 	bySSRC      map[uint32]*ssrcReports
-	setups      map[uint32]*setup   // by flow ID
-	frags       map[string]*sipCall // by ICE user name fragment
+	setups      map[uint32]*setup  // by flow ID
+	frags       map[string]*dialog // by ICE user name fragment
 
 	openHTTP    map[httpKey][]openRequest // requests without a response
 	httpSignals int
@@ -67,7 +67,7 @@ type Builder struct {
 	wsSignals   int
 
 	lines   map[uint32]*gatewayLine // signaling connections of browsers, by flow
-	browser map[string]*sipCall     // browser calls by CallSid or temporary id
+	browser map[string]*dialog      // browser calls by CallSid or temporary id
 	infer   inference               // what encrypted traffic shows
 
 	witnesses    map[string]*witness // by kind and id
@@ -97,7 +97,7 @@ type problemCount struct {
 func New(files []string, ledger *decode.Ledger) *Builder {
 	return &Builder{
 		files: files, ledger: ledger,
-		sip:         map[string]*sipCall{},
+		sip:         map[string]*dialog{},
 		interned:    map[string]string{},
 		seen:        map[uint64]struct{}{},
 		open:        map[uint64]int32{},
@@ -106,10 +106,10 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		reports:     map[reportKey]senderReport{},
 		bySSRC:      map[uint32]*ssrcReports{},
 		setups:      map[uint32]*setup{},
-		frags:       map[string]*sipCall{},
+		frags:       map[string]*dialog{},
 		openHTTP:    map[httpKey][]openRequest{},
 		lines:       map[uint32]*gatewayLine{},
-		browser:     map[string]*sipCall{},
+		browser:     map[string]*dialog{},
 		witnesses:   map[string]*witness{},
 		sdk:         map[string]*sdkQuality{},
 		names:       map[netip.Addr][]hostName{},
@@ -213,7 +213,7 @@ func (b *Builder) intern(t []byte) string {
 
 // messageHash tells one SIP message from another on its flow: a copy that a
 // retransmission timer sent has the same.
-func (b *Builder) messageHash(c *sipCall, ev *decode.Event) uint64 {
+func (b *Builder) messageHash(c *dialog, ev *decode.Event) uint64 {
 	m := ev.SIP
 	var h maphash.Hash
 	h.SetSeed(b.seed)
@@ -232,7 +232,7 @@ func (b *Builder) messageHash(c *sipCall, ev *decode.Event) uint64 {
 
 // transactionHash is the transaction of a request or response (RFC 3261
 // 17.1.3: branch and method; ACK belongs to its INVITE and opens none).
-func (b *Builder) transactionHash(c *sipCall, m *sip.Message, ev *decode.Event) uint64 {
+func (b *Builder) transactionHash(c *dialog, m *sip.Message, ev *decode.Event) uint64 {
 	var h maphash.Hash
 	h.SetSeed(b.seed)
 	h.WriteString(c.callID)

@@ -19,7 +19,7 @@ const latencyBoundMS = 50
 func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, end Time) {
 	bySID := map[string]int{}
 	var rows []*callRow
-	for _, c := range b.sipOrder {
+	for _, c := range b.dialogs {
 		if !c.isCall {
 			continue
 		}
@@ -122,14 +122,14 @@ func (s *stream) dstIsCallee() bool {
 
 type callRow struct {
 	Call
-	legs []*sipCall
+	legs []*dialog
 }
 
 // decisive is the dialog that tells how the call went: the first that was
 // answered, else one that is still open, else the one that failed last (a
 // provider that is refused asks the next address under the same CallSid).
-func (r *callRow) decisive() *sipCall {
-	var open, failed *sipCall
+func (r *callRow) decisive() *dialog {
+	var open, failed *dialog
 	for _, l := range r.legs {
 		switch {
 		case l.answered != 0 || l.sawBye && l.failedAt == 0 || l.inDialog:
@@ -241,7 +241,7 @@ func between(from, to Time, unit float64) Float {
 // direction is inbound or outbound as seen from the captured host: the side
 // that is not the provider's, else the host that all packets of the capture
 // have in common.
-func direction(c *sipCall, observed netip.Addr) string {
+func direction(c *dialog, observed netip.Addr) string {
 	switch {
 	case c.provider == providerCaller:
 		return "inbound"

@@ -990,7 +990,7 @@ func (b *Builder) addInferred(t *Trace, c *inferredCall, id string, r *CallResou
 				gateway = m.flow.Src.Addr()
 			}
 		}
-		owner := &sipCall{id: id, leg: legID, isCall: true, kind: legPStream}
+		owner := &dialog{id: id, leg: legID, isCall: true, kind: legPStream}
 		for _, s := range streams {
 			if s.call != nil || !slices.ContainsFunc(c.media, func(m *sealedMedia) bool { return m.flow == s.flow }) {
 				continue

@@ -16,9 +16,9 @@ import (
 // one outgoing call without a CallSid at a time; answers name only the CallSid,
 // so that it is joined by order (TWILIO.md A4).
 type gatewayLine struct {
-	dialing []*sipCall // outgoing calls that have no CallSid yet
-	current *sipCall   // the call that was answered last
-	ends    [2]string  // the connection's two addresses
+	dialing []*dialog // outgoing calls that have no CallSid yet
+	current *dialog   // the call that was answered last
+	ends    [2]string // the connection's two addresses
 }
 
 // addPStream takes one signaling message between a browser and its gateway.
@@ -68,7 +68,7 @@ func (b *Builder) addPStream(ev *decode.Event) {
 
 // pstreamCall finds or opens the call that a message is about; nil when it is
 // about none.
-func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *sipCall {
+func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *dialog {
 	m := ev.PStream
 	sid := m.CallSID
 	switch {
@@ -80,9 +80,9 @@ func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *sipCall {
 			b.capped("browser calls")
 			return nil
 		}
-		c := &sipCall{kind: legOf(m), callID: sid, isCall: true}
+		c := &dialog{kind: legOf(m), callID: sid, isCall: true}
 		b.browser[sid] = c
-		b.sipOrder = append(b.sipOrder, c)
+		b.dialogs = append(b.dialogs, c)
 		if ev.FromClient {
 			c.provider, c.outgoing = providerCallee, true
 			if isSID(sid, "CA") {
@@ -117,12 +117,12 @@ func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *sipCall {
 		if len(b.browser) >= maxSIPCalls || m.Type == pstream.TypeHangup && !ev.FromClient {
 			return nil // a hangup for a call that the client never saw (client.js 285)
 		}
-		c := &sipCall{kind: legOf(m), callID: sid, isCall: true, inDialog: true}
+		c := &dialog{kind: legOf(m), callID: sid, isCall: true, inDialog: true}
 		if isSID(sid, "CA") {
 			c.sid = sid
 		}
 		b.browser[sid] = c
-		b.sipOrder = append(b.sipOrder, c)
+		b.dialogs = append(b.dialogs, c)
 		return c
 	}
 	return nil
@@ -138,7 +138,7 @@ func legOf(m *pstream.Message) string {
 func isSID(s, prefix string) bool { return len(s) == 34 && strings.HasPrefix(s, prefix) }
 
 // pstreamState moves the call on (TWILIO.md A3 to A5).
-func (b *Builder) pstreamState(line *gatewayLine, c *sipCall, ev *decode.Event) {
+func (b *Builder) pstreamState(line *gatewayLine, c *dialog, ev *decode.Event) {
 	m := ev.PStream
 	if v := m.Parameters.From; v != "" && c.from == "" {
 		c.from = strings.ToValidUTF8(v, "\uFFFD")
@@ -208,7 +208,7 @@ const statusDecline = 603 // RFC 3261 21.6.2: what a rejected browser call is li
 
 // bindICE binds the candidate addresses of an SDP to a browser call (RFC 8445:
 // media may take any pair of them).
-func (b *Builder) bindICE(c *sipCall, ev *decode.Event, text []byte) {
+func (b *Builder) bindICE(c *dialog, ev *decode.Event, text []byte) {
 	if err := sdp.Parse(text, &b.sdp); err != nil {
 		b.problem(ev, "", err)
 		return

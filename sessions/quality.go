@@ -452,7 +452,7 @@ type setup struct {
 	checks                          [4]checkID // the latest, until one succeeded
 	next                            uint8
 	began                           [2]moment // first DTLS datagram of each side
-	call                            *sipCall  // by the user names of its checks
+	call                            *dialog   // by the user names of its checks
 }
 
 type checkID struct {
@@ -519,7 +519,7 @@ func (b *Builder) addSTUN(ev *decode.Event) {
 // noteFragment remembers whose ICE a user name fragment of SDP is: checks bear
 // the two of their call (RFC 8445 7.2.2), also from addresses that no SDP named
 // and through a relay.
-func (b *Builder) noteFragment(ufrag string, c *sipCall) {
+func (b *Builder) noteFragment(ufrag string, c *dialog) {
 	if ufrag == "" {
 		return
 	}
@@ -557,14 +557,14 @@ func (b *Builder) addDTLS(ev *decode.Event) {
 // first check on any of its flows, the first that succeeded, and the handshake
 // that was done first.
 func (b *Builder) applySetups(rows []*callRow, streams []*stream) {
-	byFlow := map[uint32]*sipCall{}
+	byFlow := map[uint32]*dialog{}
 	for _, s := range streams {
 		if s.call != nil && byFlow[s.flow.ID] == nil {
 			byFlow[s.flow.ID] = s.call
 		}
 	}
 	type phases struct {
-		call                    *sipCall
+		call                    *dialog
 		check, success, secured *setup
 	}
 	calls := make([]phases, len(rows))
@@ -615,7 +615,7 @@ func (b *Builder) applySetups(rows []*callRow, streams []*stream) {
 
 // callOfSetup is the call that offered an end of the flow last before it was
 // set up: media that never came bind no flow.
-func (b *Builder) callOfSetup(s *setup) *sipCall {
+func (b *Builder) callOfSetup(s *setup) *dialog {
 	at := s.check.at
 	if at == 0 {
 		at = s.hello.at
@@ -635,7 +635,7 @@ func (b *Builder) callOfSetup(s *setup) *sipCall {
 	return nil
 }
 
-func (b *Builder) rung(c *sipCall, f *decode.Flow, m moment, protocol, kind string) {
+func (b *Builder) rung(c *dialog, f *decode.Flow, m moment, protocol, kind string) {
 	src, dst := f.End(m.dir), f.End(1-m.dir)
 	b.signals = append(b.signals, Signal{
 		CallID: c.id, LegID: decode.Some(c.leg), FlowID: decode.Some(f.ID), At: m.at,

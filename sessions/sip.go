@@ -10,8 +10,9 @@ import (
 	"github.com/twtrace/twtrace/decode/sip"
 )
 
-// sipCall is all that was said under one SIP Call-ID.
-type sipCall struct {
+// dialog is all that was said under one SIP Call-ID, or by a browser and its
+// gateway about one call.
+type dialog struct {
 	kind     string // of its leg: sip, pstream, matrix
 	callID   string
 	sid      string // X-Twilio-CallSid
@@ -48,7 +49,7 @@ type sipCall struct {
 	signals []int32 // of the builder's signals
 }
 
-// kinds of legs that a sipCall can be.
+// Kinds of legs that a dialog can be.
 const (
 	legSIP     = "sip"
 	legPStream = "pstream"
@@ -64,7 +65,7 @@ const (
 )
 
 // overAt is when the call ended, 0 while it had not.
-func (c *sipCall) overAt() Time {
+func (c *dialog) overAt() Time {
 	switch {
 	case c.byeAt != 0:
 		return c.byeAt
@@ -90,9 +91,9 @@ func (b *Builder) addSIP(ev *decode.Event) {
 			b.capped("sip calls")
 			return
 		}
-		c = &sipCall{kind: legSIP, callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
+		c = &dialog{kind: legSIP, callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
 		b.sip[string(m.CallID)] = c // as captured: text may have changed it
-		b.sipOrder = append(b.sipOrder, c)
+		b.dialogs = append(b.dialogs, c)
 	}
 	c.lastAt, c.last = ev.Time, ev.Pos.Frame
 	method := m.Method
@@ -157,7 +158,7 @@ func ofCall(m sip.Method) bool {
 }
 
 // identify learns who talks, from whatever message says it first.
-func (b *Builder) identify(c *sipCall, m *sip.Message, ev *decode.Event) {
+func (b *Builder) identify(c *dialog, m *sip.Message, ev *decode.Event) {
 	if c.fromTag == "" {
 		c.fromTag = string(m.From.Tag)
 		c.from, c.to = party(&m.From), party(&m.To)
@@ -196,11 +197,11 @@ func isProvider(m *sip.Message) bool {
 
 // fromCaller tells whether the caller sent m: a request bears the caller's tag
 // in From, a response to it too but comes from the other side (RFC 3261 12).
-func (b *Builder) fromCaller(c *sipCall, m *sip.Message) bool {
+func (b *Builder) fromCaller(c *dialog, m *sip.Message) bool {
 	return (string(m.From.Tag) == c.fromTag) == m.Request
 }
 
-func (b *Builder) sipRequest(c *sipCall, m *sip.Message, ev *decode.Event) {
+func (b *Builder) sipRequest(c *dialog, m *sip.Message, ev *decode.Event) {
 	caller := b.fromCaller(c, m)
 	switch m.Method {
 	case sip.INVITE:
@@ -243,7 +244,7 @@ func (b *Builder) sipRequest(c *sipCall, m *sip.Message, ev *decode.Event) {
 	}
 }
 
-func (b *Builder) sipResponse(c *sipCall, m *sip.Message, ev *decode.Event) {
+func (b *Builder) sipResponse(c *dialog, m *sip.Message, ev *decode.Event) {
 	if m.CSeqMethod != sip.INVITE {
 		if m.CSeqMethod == sip.BYE && !c.sawBye && m.Status >= 200 {
 			// the BYE itself was not captured
@@ -281,7 +282,7 @@ func (b *Builder) sipResponse(c *sipCall, m *sip.Message, ev *decode.Event) {
 	}
 }
 
-func (c *sipCall) takeReason(m *sip.Message) {
+func (c *dialog) takeReason(m *sip.Message) {
 	if c.cause != "" {
 		return
 	}
@@ -291,7 +292,7 @@ func (c *sipCall) takeReason(m *sip.Message) {
 }
 
 // addSDP binds the addresses that an offer or answer gives to the call.
-func (b *Builder) addSDP(c *sipCall, m *sip.Message, ev *decode.Event, body []byte) {
+func (b *Builder) addSDP(c *dialog, m *sip.Message, ev *decode.Event, body []byte) {
 	if err := sdp.Parse(body, &b.sdp); err != nil {
 		b.problem(ev, "sdp", err)
 		return
@@ -327,7 +328,7 @@ func (b *Builder) bind(at netip.AddrPort, bd binding) {
 
 // outcome decides how a call went, from what was seen of it. end is the time
 // of the last frame of the capture.
-func (c *sipCall) outcome(end Time) (outcome, endedBy string, ended Time, open bool) {
+func (c *dialog) outcome(end Time) (outcome, endedBy string, ended Time, open bool) {
 	endedBy = "callee"
 	switch {
 	case c.kind != legSIP && !c.outgoing && c.answered == 0 && c.failedAt == 0 && (c.busy || c.cancelAt == 0 && end.Sub(c.lastAt) > ringTimeout):

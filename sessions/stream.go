@@ -70,7 +70,7 @@ type stream struct {
 	fractionLost, remoteJitter, rtt    float64 // sums of what RTCP said
 	fractionLostN, remoteJitterN, rttN int64
 
-	call *sipCall
+	call *dialog
 	id   uint32
 }
 
@@ -356,7 +356,7 @@ type mediaEnd struct {
 
 // binding says that a call offered an address for media from a moment on.
 type binding struct {
-	call   *sipCall
+	call   *dialog
 	at     Time
 	codecs []sdp.Codec
 	ptime  float64
@@ -578,13 +578,13 @@ func (b *Builder) bindStreams(list []*stream) {
 
 const mediaSlack = 2e9 // ns by which media may precede the offer or outlast the BYE
 
-func (b *Builder) bestCall(s *stream, again bool) *sipCall {
+func (b *Builder) bestCall(s *stream, again bool) *dialog {
 	ends := [2]*mediaEnd{s.dst, b.ends[s.flow.End(s.dir)]}
 	for k, end := range ends {
 		if end == nil {
 			continue
 		}
-		var best *sipCall
+		var best *dialog
 		var bestSide bool
 		bestScore := int64(math.MaxInt64)
 		for i := len(end.bindings) - 1; i >= 0; i-- {
