@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/netip"
 	"os"
@@ -15,17 +15,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
-
 	"github.com/twtrace/twtrace/decode/dtls"
 	"github.com/twtrace/twtrace/decode/link"
+	"github.com/twtrace/twtrace/decode/pcap"
 	"github.com/twtrace/twtrace/decode/rtp"
 	"github.com/twtrace/twtrace/decode/srtp"
+	"github.com/twtrace/twtrace/internal/captest"
 )
 
-const shared = "../../../shared"
+const shared = captest.Shared
 
 // datagram is a UDP payload, out of its TURN envelope if it had one.
 type datagram struct {
@@ -38,36 +36,14 @@ type datagram struct {
 
 func capture(t testing.TB, name string) (all []datagram) {
 	t.Helper()
-	file, err := os.Open(filepath.Join(shared, name))
-	if err != nil {
-		t.Skip(err)
-	}
-	defer file.Close()
-	var src interface {
-		gopacket.PacketDataSource
-		LinkType() layers.LinkType
-	}
-	if src, err = pcapgo.NewReader(file); err != nil {
-		if _, err = file.Seek(0, io.SeekStart); err != nil {
-			t.Fatal(err)
-		}
-		if src, err = pcapgo.NewNgReader(file, pcapgo.DefaultNgReaderOptions); err != nil {
-			t.Fatal(err)
-		}
-	}
-	d := link.NewDecoder()
-	for {
-		data, info, err := src.ReadPacketData()
-		if err != nil {
-			return all
-		}
-		var p link.Packet
-		if d.Decode(uint16(src.LinkType()), data, info.Length, info.Timestamp.UnixNano(), &p) != link.Used || p.Proto != link.ProtoUDP {
-			continue
+	c := captest.Capture{Path: name, FS: os.DirFS(shared)}
+	err := c.Packets(t, func(frame *pcap.Frame, p *link.Packet) {
+		if p.Proto != link.ProtoUDP {
+			return
 		}
 		one := datagram{
 			src: netip.AddrPortFrom(p.Src, p.SrcPort), dst: netip.AddrPortFrom(p.Dst, p.DstPort),
-			data: bytes.Clone(p.Payload), wireLen: p.WireLen, at: info.Timestamp.UnixNano(),
+			data: bytes.Clone(p.Payload), wireLen: p.WireLen, at: frame.Time,
 		}
 		if b := one.data; len(b) == p.WireLen && len(b) > 20 {
 			n := int(b[2])<<8 | int(b[3])
@@ -91,7 +67,13 @@ func capture(t testing.TB, name string) (all []datagram) {
 			}
 		}
 		all = append(all, one)
+	})
+	if errors.Is(err, captest.ErrFormat) {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Log(err)
 	}
+	return all
 }
 
 func keylog(t testing.TB, name string) dtls.Lookup {

@@ -1,24 +1,23 @@
 package sip
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/gopacket"
 	"github.com/google/gopacket/ip4defrag"
 	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
+
+	"github.com/twtrace/twtrace/decode/pcap"
+	"github.com/twtrace/twtrace/internal/captest"
 )
 
 // skippedCaptures are those in which this test's simple reading of packets, or
@@ -38,70 +37,39 @@ type truthCall struct {
 // TestCaptures parses the public captures and compares, call by call, which
 // messages are there with what tshark found.
 func TestCaptures(t *testing.T) {
-	root := filepath.Join("..", "..", "..", "shared", "captures")
-	if _, err := os.Stat(root); err != nil {
-		t.Skip("no public captures beside the repository")
+	type recorded struct {
+		SIP *struct {
+			Calls []truthCall `json:"calls"`
+			Other []truthCall `json:"other_dialogs"`
+		} `json:"sip"`
 	}
 	files, calls, messages := 0, 0, 0
-	err := filepath.WalkDir(filepath.Join(root, "truth"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".json") {
-			return err
-		}
-		var truth struct {
-			SIP *struct {
-				Calls []truthCall `json:"calls"`
-				Other []truthCall `json:"other_dialogs"`
-			} `json:"sip"`
-		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if err := json.Unmarshal(text, &truth); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		if truth.SIP == nil {
-			return nil
-		}
-		rel, err := filepath.Rel(filepath.Join(root, "truth"), strings.TrimSuffix(path, ".json"))
-		if err != nil {
-			return err
-		}
+	has := func(truth *recorded) bool { return truth.SIP != nil }
+	captest.Truths(t, os.DirFS(captest.Shared), has, func(t *testing.T, c captest.Capture, truth *recorded) {
 		files++
-		t.Run(rel, func(t *testing.T) {
-			if reason := skippedCaptures[filepath.ToSlash(rel)]; reason != "" {
-				t.Skip(reason)
+		if reason := skippedCaptures[c.Path]; reason != "" {
+			t.Skip(reason)
+		}
+		got := readCalls(t, c)
+		for _, call := range append(truth.SIP.Calls, truth.SIP.Other...) {
+			if call.SequenceTotal != len(call.Sequence) {
+				continue
 			}
-			got := readCalls(t, filepath.Join(root, "files", rel))
-			for _, c := range append(truth.SIP.Calls, truth.SIP.Other...) {
-				if c.SequenceTotal != len(c.Sequence) {
-					continue
-				}
-				var want []string
-				for _, m := range c.Sequence {
-					want = append(want, strings.Trim(string(m[3]), `"`)+" "+string(m[4])+" "+strings.Trim(string(m[5]), `"`))
-				}
-				calls++
-				messages += len(want)
-				have := got[c.CallID]
-				slices.Sort(want)
-				slices.Sort(have)
-				if !slices.Equal(want, have) {
-					t.Errorf("%s:\n have %q\n want %q", c.CallID, have, want)
-				}
+			var want []string
+			for _, m := range call.Sequence {
+				want = append(want, strings.Trim(string(m[3]), `"`)+" "+string(m[4])+" "+strings.Trim(string(m[5]), `"`))
 			}
-		})
-		return nil
+			calls++
+			messages += len(want)
+			have := got[call.CallID]
+			slices.Sort(want)
+			slices.Sort(have)
+			if !slices.Equal(want, have) {
+				t.Errorf("%s:\n have %q\n want %q", call.CallID, have, want)
+			}
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Logf("%d files, %d calls and dialogs, %d messages", files, calls, messages)
-}
-
-type packetSource interface {
-	ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
-	LinkType() layers.LinkType
 }
 
 type segment struct {
@@ -110,30 +78,8 @@ type segment struct {
 }
 
 // readCalls returns the messages of each Call-ID as "label CSeq method".
-func readCalls(t *testing.T, path string) map[string][]string {
+func readCalls(t *testing.T, c captest.Capture) map[string][]string {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Skip("capture is absent")
-	}
-	defer f.Close()
-	r := bufio.NewReader(f)
-	if magic, _ := r.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r = bufio.NewReader(z)
-	}
-	var src packetSource
-	if magic, _ := r.Peek(4); bytes.Equal(magic, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
-		src, err = pcapgo.NewNgReader(r, pcapgo.DefaultNgReaderOptions)
-	} else {
-		src, err = pcapgo.NewReader(r)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	calls := map[string][]string{}
 	var m Message
 	add := func(b []byte) {
@@ -150,20 +96,15 @@ func readCalls(t *testing.T, path string) map[string][]string {
 	}
 	streams := map[string][]segment{}
 	defrag := ip4defrag.NewIPv4Defragmenter()
-	for {
-		data, ci, err := src.ReadPacketData()
-		if err != nil {
-			if err != io.EOF {
-				t.Logf("reading ends with %v", err)
-			}
-			break
-		}
+	// Not captest's packets: tshark also counts the copies of fragments taken at
+	// other interfaces, which decode/link refuses.
+	err := c.Frames(t, func(frame *pcap.Frame) {
 		network := ""
-		var first gopacket.Decoder = src.LinkType()
-		if src.LinkType() == 228 { // LINKTYPE_IPV4, which gopacket does not know
+		var first gopacket.Decoder = layers.LinkType(frame.Link)
+		if frame.Link == pcap.LinkIPv4 { // which gopacket does not know
 			first = layers.LayerTypeIPv4
 		}
-		for p := gopacket.NewPacket(data, first, gopacket.Default); p != nil; {
+		for p := gopacket.NewPacket(frame.Data, first, gopacket.Default); p != nil; {
 			all := p.Layers()
 			p = nil
 			for _, l := range all {
@@ -175,7 +116,7 @@ func readCalls(t *testing.T, path string) map[string][]string {
 					if l.FragOffset == 0 && l.Flags&layers.IPv4MoreFragments == 0 {
 						continue
 					}
-					if whole, err := defrag.DefragIPv4WithTimestamp(l, ci.Timestamp); err == nil && whole != nil {
+					if whole, err := defrag.DefragIPv4WithTimestamp(l, time.Unix(0, frame.Time)); err == nil && whole != nil {
 						p = gopacket.NewPacket(whole.Payload, whole.NextLayerType(), gopacket.Default)
 					}
 				case *layers.UDP:
@@ -190,6 +131,11 @@ func readCalls(t *testing.T, path string) map[string][]string {
 				}
 			}
 		}
+	})
+	if errors.Is(err, captest.ErrFormat) {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Logf("reading ends with %v", err)
 	}
 	for _, segments := range streams {
 		readStream(segments, add)

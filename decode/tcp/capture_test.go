@@ -2,19 +2,16 @@ package tcp
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
+	"github.com/twtrace/twtrace/decode/link"
+	"github.com/twtrace/twtrace/decode/pcap"
+	"github.com/twtrace/twtrace/internal/captest"
 )
 
-const lab = "../../../shared/lab"
+const lab = captest.Shared + "/lab"
 
 type connKey struct{ client, server netip.AddrPort }
 
@@ -22,45 +19,14 @@ type connKey struct{ client, server netip.AddrPort }
 // the lower address and port; NewConn is counted in the key's generation.
 func streams(t *testing.T, name string) (map[connKey][]*recorder, map[connKey]*Conn) {
 	t.Helper()
-	f, err := os.Open(filepath.Join(lab, name))
-	if err != nil {
-		t.Skip("no lab captures")
-	}
-	defer f.Close()
-	var src interface {
-		ReadPacketData() ([]byte, gopacket.CaptureInfo, error)
-	}
-	link := layers.LinkTypeEthernet
-	if filepath.Ext(name) == ".pcapng" {
-		src, err = pcapgo.NewNgReader(f, pcapgo.NgReaderOptions{WantMixedLinkType: true})
-	} else {
-		var r *pcapgo.Reader
-		if r, err = pcapgo.NewReader(f); err == nil {
-			src, link = r, r.LinkType()
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	recs, conns := map[connKey][]*recorder{}, map[connKey]*Conn{}
 	budget := &Budget{Max: 64 << 20}
-	for frame := int64(1); ; frame++ {
-		data, ci, err := src.ReadPacketData()
-		if errors.Is(err, io.EOF) {
-			break
+	c := captest.Capture{Path: name, FS: os.DirFS(lab)}
+	err := c.Packets(t, func(frame *pcap.Frame, p *link.Packet) {
+		if p.Proto != link.ProtoTCP {
+			return
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		p := gopacket.NewPacket(data, link, gopacket.DecodeOptions{NoCopy: true})
-		seg, _ := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
-		if seg == nil {
-			continue
-		}
-		src, dst := p.NetworkLayer().NetworkFlow().Endpoints()
-		a, _ := netip.AddrFromSlice(src.Raw())
-		b, _ := netip.AddrFromSlice(dst.Raw())
-		k, dir := connKey{netip.AddrPortFrom(a, uint16(seg.SrcPort)), netip.AddrPortFrom(b, uint16(seg.DstPort))}, 0
+		k, dir := connKey{netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)}, 0
 		if k.client.Compare(k.server) > 0 {
 			k, dir = connKey{k.server, k.client}, 1
 		}
@@ -70,7 +36,7 @@ func streams(t *testing.T, name string) (map[connKey][]*recorder, map[connKey]*C
 		}
 		last := func() *recorder { return recs[k][len(recs[k])-1] }
 		for {
-			res := conns[k].Segment(last(), dir, seg.Seq, seg.Ack, seg.Contents[13], seg.Payload, len(seg.Payload), frame, ci.Timestamp.UnixNano())
+			res := conns[k].Segment(last(), dir, p.Seq, p.Ack, p.Flags, p.Payload, p.WireLen, frame.Number, frame.Time)
 			if res&NewConn == 0 {
 				break
 			}
@@ -78,6 +44,9 @@ func streams(t *testing.T, name string) (map[connKey][]*recorder, map[connKey]*C
 			conns[k] = &Conn{Budget: budget}
 			recs[k] = append(recs[k], &recorder{t: t})
 		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	for k, c := range conns {
 		c.Flush(recs[k][len(recs[k])-1])

@@ -3,25 +3,21 @@ package tls
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
-
 	"github.com/twtrace/twtrace/decode/keylog"
 	"github.com/twtrace/twtrace/decode/link"
+	"github.com/twtrace/twtrace/decode/pcap"
 	"github.com/twtrace/twtrace/decode/tcp"
+	"github.com/twtrace/twtrace/internal/captest"
 )
 
-const lab = "../../../shared/lab"
+const lab = captest.Shared + "/lab"
 
 // lookupIn makes a Lookup of a key log.
 func lookupIn(l *keylog.Log) Lookup {
@@ -100,36 +96,14 @@ func (s *session) next() {
 // sessions reads all TCP connections of a capture that begin with TLS.
 func sessions(t testing.TB, path string, lookup Lookup) (all []*session) {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Skip(err)
-	}
-	defer file.Close()
-	var src interface {
-		gopacket.PacketDataSource
-		LinkType() layers.LinkType
-	}
-	if src, err = pcapgo.NewReader(file); err != nil {
-		if _, err = file.Seek(0, io.SeekStart); err != nil {
-			t.Fatal(err)
-		}
-		if src, err = pcapgo.NewNgReader(file, pcapgo.DefaultNgReaderOptions); err != nil {
-			t.Skip(err)
-		}
-	}
 	type key struct{ a, b netip.AddrPort }
 	open := map[key]*session{}
-	d := link.NewDecoder()
 	var budget tcp.Budget
 	budget.Max = 64 << 20
-	for frame := int64(1); ; frame++ {
-		data, ci, err := src.ReadPacketData()
-		if err != nil {
-			break
-		}
-		var p link.Packet
-		if d.Decode(uint16(src.LinkType()), data, ci.Length, ci.Timestamp.UnixNano(), &p) != link.Used || p.Proto != link.ProtoTCP {
-			continue
+	c := captest.Capture{Path: filepath.Base(path), FS: os.DirFS(filepath.Dir(path))}
+	err := c.Packets(t, func(frame *pcap.Frame, p *link.Packet) {
+		if p.Proto != link.ProtoTCP {
+			return
 		}
 		k := key{netip.AddrPortFrom(p.Src, p.SrcPort), netip.AddrPortFrom(p.Dst, p.DstPort)}
 		dir := 0
@@ -146,11 +120,14 @@ func sessions(t testing.TB, path string, lookup Lookup) (all []*session) {
 				open[k] = s
 				all = append(all, s)
 			}
-			if s.tcp.Segment(s, dir, p.Seq, p.Ack, p.Flags, p.Payload, p.WireLen, frame, ci.Timestamp.UnixNano())&tcp.NewConn == 0 {
+			if s.tcp.Segment(s, dir, p.Seq, p.Ack, p.Flags, p.Payload, p.WireLen, frame.Number, frame.Time)&tcp.NewConn == 0 {
 				break
 			}
 			delete(open, k)
 		}
+	})
+	if err != nil {
+		t.Log(err)
 	}
 	kept := all[:0]
 	for _, s := range all {
@@ -256,7 +233,7 @@ func TestPublic(t *testing.T) {
 		{"Lekensteyn+wireshark-notes/all_dump.pcapng", map[Encryption]int{Decrypted: 49, NoHandshake: 3, UnsupportedCipher: 21}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := captures + "/files/" + tt.name
+			path := captest.Shared + "/captures/files/" + tt.name
 			ss := sessions(t, path, lookupIn(readLog(t, path+".keylog")))
 			have := map[Encryption]int{}
 			compressed := false
@@ -392,7 +369,7 @@ func TestHostile(t *testing.T) {
 
 // TestSameAsParser wants a Conn without secrets to tell what two Parsers do.
 func TestSameAsParser(t *testing.T) {
-	paths, _ := filepath.Glob(captures + "/files/*/*tls*")
+	paths, _ := filepath.Glob(captest.Shared + "/captures/files/*/*tls*")
 	more, _ := filepath.Glob(lab + "/s*/*/capture*.pcap*")
 	if len(more) == 0 {
 		t.Skip("no lab")
@@ -402,20 +379,24 @@ func TestSameAsParser(t *testing.T) {
 		if !strings.Contains(filepath.Ext(path), ".pcap") || strings.Contains(path, "null") {
 			continue // no capture, or the null cipher, which a Conn reads
 		}
-		order, segs := flows(t, path)
-		for _, key := range order {
-			f := strings.Fields(key)
-			back := strings.Join([]string{f[2], f[3], f[0], f[1]}, " ")
+		streams := captest.Capture{Path: filepath.Base(path), FS: os.DirFS(filepath.Dir(path))}.Streams(t)
+		for _, there := range streams {
+			var back *captest.Stream
+			for _, s := range streams {
+				if s.Src == there.Dst && s.Dst == there.Src {
+					back = s
+				}
+			}
 			c := NewConn(func(string, *[32]byte) [][]byte { return nil }, &Shared{})
 			gap := false
-			for dir, k := range []string{key, back} {
-				if segs[k] == nil {
+			for dir, k := range []*captest.Stream{there, back} {
+				if k == nil {
 					continue
 				}
 				var p Parser
 				var want []Event
 				var have [2][]Event
-				if dir == 0 && !Looks(segs[k][0].data) {
+				if dir == 0 && !Looks(k.First()) {
 					break
 				}
 				both := func(b []byte, n int64) {
@@ -431,7 +412,7 @@ func TestSameAsParser(t *testing.T) {
 					want = append(want, es...)
 					collect(c, &have)
 				}
-				replay(slices.Clone(segs[k]), func(b []byte) { both(b, 0) }, func(n int64) { both(nil, n) })
+				k.Replay(func(b []byte) { both(b, 0) }, func(n int64) { both(nil, n) })
 				p.Finish()
 				es, _ := drain(&p)
 				want = append(want, es...)
@@ -446,7 +427,7 @@ func TestSameAsParser(t *testing.T) {
 				for i := range max(len(want), len(have[dir])) {
 					if i >= len(want) || i >= len(have[dir]) || want[i].Kind != have[dir][i].Kind || want[i].Off != have[dir][i].Off || want[i].End != have[dir][i].End ||
 						want[i].Len != have[dir][i].Len || want[i].HandshakeType != have[dir][i].HandshakeType || want[i].Alert != have[dir][i].Alert {
-						t.Errorf("%s: %s: event %d: have %s\nwant %s", path, k, i, story(have[dir][min(i, len(have[dir])):]), story(want[min(i, len(want)):]))
+						t.Errorf("%s: %v-%v: event %d: have %s\nwant %s", path, k.Src, k.Dst, i, story(have[dir][min(i, len(have[dir])):]), story(want[min(i, len(want)):]))
 						break
 					}
 					compared++
