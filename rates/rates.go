@@ -309,7 +309,7 @@ func (m *measurement) sustain(s *series, st []stretch) {
 		m.sus.why = whyNoQueueTimes
 	}
 	if m.sus.changed {
-		r.ChangeAt = sessions.Time(s.at[m.sus.change].t)
+		r.ChangeAt = sessions.Time(s.at[m.sus.bend].t)
 	}
 	if !m.sus.ok {
 		return

@@ -17,7 +17,8 @@ type sustained struct {
 	gaps          int
 
 	changed                 bool
-	change                  int // instant at which the rate changed
+	change                  int // instant from which on the sustained rate is taken
+	bend                    int // instant at which the rate changed, as near as lines on both sides tell
 	before                  fit // the part up to it, when beforeOK
 	beforeOK                bool
 	hasBurst                bool
@@ -145,7 +146,9 @@ func (s *series) sustain(st []stretch) (r sustained) {
 	r.method, r.gaps = "batches", len(l.time)-1
 	if f.time != nil && len(st) == 1 && r.gaps+1 >= 30 {
 		if c, yes := change(f, p.w); yes {
-			return s.afterChange(st[0], c, 1/f.g)
+			r := s.afterChange(st[0], c, 1/f.g)
+			r.bend = st[0].a + f.bend(c)
+			return r
 		}
 	}
 	return r.with(f, why)
@@ -182,6 +185,57 @@ func change(f fit, w float64) (at int, yes bool) {
 	}
 	v := sum / float64(2*(blocks-1)*l)
 	return at, d > w && d > 2*math.Sqrt(v*float64(m))
+}
+
+// bend is the place near at where two straight lines, one on each side, leave
+// the least squares. Where both rates are close or the clock is coarse, the
+// largest residual alone may lie several items off.
+func (f fit) bend(at int) int {
+	m := len(f.time) - 1
+	reach := max(32, m/20)
+	a, b := max(0, at-4*reach), min(m, at+4*reach)
+	lo, hi := max(a+minGaps, at-reach), min(b-minGaps, at+reach)
+	if lo > hi {
+		return at
+	}
+	var left, right line // the right one shrinks while the left one grows
+	for i := a; i < lo; i++ {
+		left.add(f, i, a, 1)
+	}
+	for i := lo; i <= b; i++ {
+		right.add(f, i, a, 1)
+	}
+	best, least := at, math.Inf(1)
+	for k := lo; k <= hi; k++ {
+		left.add(f, k, a, 1) // instant k ends one line and begins the other
+		if s := left.squares() + right.squares(); s < least {
+			best, least = k, s
+		}
+		right.add(f, k, a, -1)
+	}
+	return best
+}
+
+// line sums what a least squares line of time over count needs, from instant a.
+type line struct{ n, x, y, xx, xy, yy float64 }
+
+func (l *line) add(f fit, i, a int, sign float64) {
+	x, y := float64(f.count[i]-f.count[a]), f.time[i]-f.time[a]
+	l.n += sign
+	l.x += float64(sign * x)
+	l.y += float64(sign * y)
+	l.xx += float64(sign * x * x)
+	l.xy += float64(sign * x * y)
+	l.yy += float64(sign * y * y)
+}
+
+// squares are what the best line leaves.
+func (l *line) squares() float64 {
+	sxx, sxy, syy := l.xx-float64(l.x*l.x)/l.n, l.xy-float64(l.x*l.y)/l.n, l.yy-float64(l.y*l.y)/l.n
+	if sxx <= 0 {
+		return max(syy, 0)
+	}
+	return max(syy-float64(sxy*sxy)/sxx, 0)
 }
 
 // afterChange is the sustained rate after instant x.a+c, and the bucket's depth

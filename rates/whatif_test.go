@@ -153,16 +153,7 @@ func TestSimulatedTruth(t *testing.T) {
 					at, best = i, d
 				}
 			}
-			// Past the change the instants drift from the mean rate by 1/r - g an
-			// item. In a run that is long against its burst that is so little that
-			// the second to which times are cut hides the place for 1/(1/r - g)
-			// items; the definition (docs/measurement.md) has nothing sharper.
-			slack := 3.0
-			if c.n > 1000 {
-				k := float64(max(1, r.Segments.V/r.Items))
-				g := float64(left[c.n-1]-left[0]) / 1e9 / float64(c.n-1)
-				slack = max(slack, 1/(k/want-g))
-			}
+			const slack = 3.0
 			if truth.ChangeAt != 2*c.burst-2 || math.Abs(float64(at-truth.ChangeAt)) > slack {
 				t.Errorf("%s: change at item %d, truth %d, within %.0f", name, at, truth.ChangeAt, slack)
 			}
