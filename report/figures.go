@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-echarts/go-echarts/v2/charts"
 	"github.com/go-echarts/go-echarts/v2/opts"
@@ -82,7 +83,7 @@ type Note struct {
 type Series struct {
 	Name   string  `json:"name"`
 	Role   string  `json:"role"`
-	Form   string  `json:"form"` // points, line, thin, step, bars, area
+	Form   string  `json:"form"` // points, line, thin, step, dotted, dashes, bars, area
 	Label  string  `json:"label,omitempty"`
 	Points []Point `json:"points"`
 }
@@ -375,6 +376,11 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 		}
 	}
 
+	byBytes, parts := Series{}, ""
+	if gsm {
+		byBytes, parts = studyRule(promise, xa.Max)
+	}
+
 	var ya Axis
 	if kind == "calls" {
 		ya = linear(min(lo, 0.8*promise), max(hi, 1.2*promise), 4)
@@ -397,7 +403,17 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 		p.Panels = append(p.Panels, Panel{Title: "Queue rate, " + unit + "/s, log scale", Height: 80, Y: logAxis(qlo, qhi),
 			Bands: []Band{}, Notes: []Note{}, Series: []Series{queue}})
 	}
-	series := []Series{expected}
+	series, notes := []Series{expected}, beyond
+	if parts != "" {
+		series = append(series, byBytes)
+		// Named above its first part, within the drawing however narrow.
+		a, z := byBytes.Points[0], byBytes.Points[1]
+		name := Note{X: (a.X + z.X) / 2, Y: a.Y*(1+tol) + 0.02*ya.Max, Text: byBytes.Name, Anchor: "middle", Role: "expected"}
+		if name.X > xa.Max/2 {
+			name.X, name.Anchor = z.X, "end"
+		}
+		notes = append(notes, name)
+	}
 	if len(less.Points) > 0 {
 		series = append(series, less)
 	}
@@ -407,7 +423,7 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 	if len(sustained.Points) > 0 {
 		series = append(series, sustained)
 	}
-	p.Panels = append(p.Panels, Panel{Title: "Dequeue rate, " + unit + "/s", Height: 240, Y: ya, Bands: bands, Notes: beyond,
+	p.Panels = append(p.Panels, Panel{Title: "Dequeue rate, " + unit + "/s", Height: 240, Y: ya, Bands: bands, Notes: notes,
 		Series: append(series, observed)})
 
 	f := &Figure{ID: id, No: *no, Plots: []Plot{p}}
@@ -421,6 +437,9 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 			}
 		}
 		f.Caption += "."
+		if parts != "" {
+			f.Caption += " Dotted is the study's rule of 160 bytes in each segment, where it promises more: at " + parts + nbsp + "bytes."
+		}
 	}
 	if len(sustained.Points) > 0 {
 		f.Caption += " The thin mark beside it is the sustained rate with its 95" + nbsp + "% interval."
@@ -462,6 +481,39 @@ func gsmMost(n int64) float64 {
 		return 160
 	}
 	return float64(153 * n)
+}
+
+// studyRule is what the study's rule, 160 bytes in each segment, promises where
+// that of GSM-7 promises less, up to a size; and which sizes these are.
+func studyRule(promise, most float64) (s Series, sizes string) {
+	s = Series{Name: "160-byte rule", Role: "expected", Form: "dotted", Points: []Point{}}
+	at := func(n int64) float64 { return promise / float64((n+159)/160) }
+	differ := func(n int64) bool { return at(n) != promise/float64(gsmSegments(n)) }
+	var ranges []string
+	for n, end := int64(1), int64(most); n <= end; n++ {
+		if !differ(n) {
+			continue
+		}
+		first := n
+		s.Points = append(s.Points, Point{X: float64(n - 1), Y: at(n), Gap: len(s.Points) > 0})
+		for ; n <= end && differ(n); n++ {
+			if y := at(n); y != s.Points[len(s.Points)-1].Y {
+				s.Points = append(s.Points, Point{X: float64(n - 1), Y: s.Points[len(s.Points)-1].Y}, Point{X: float64(n - 1), Y: y})
+			}
+		}
+		// The range ends with a step down to the line of GSM-7, or with the axis.
+		y := s.Points[len(s.Points)-1].Y
+		if n > end {
+			s.Points = append(s.Points, Point{X: most, Y: y})
+		} else {
+			s.Points = append(s.Points, Point{X: float64(n - 1), Y: y}, Point{X: float64(n - 1), Y: at(n)})
+		}
+		ranges = append(ranges, count(first)+" to "+count(n-1))
+	}
+	if n := len(ranges); n > 5 {
+		ranges = append(ranges[:4], "so on up to "+strings.TrimSpace(ranges[n-1][strings.LastIndex(ranges[n-1], " "):]))
+	}
+	return s, listText(ranges)
 }
 
 // gsmHolds tells whether the promises of rows are those of GSM-7: some row has
@@ -1283,6 +1335,8 @@ func (p Plot) chartSeries(grid, index int, pn Panel, s Series, aside map[int]flo
 	x.Symbol = "none"
 	x.LineStyle = &opts.LineStyle{Color: color, Width: 1.5}
 	switch {
+	case s.Form == "dotted":
+		x.LineStyle.Type, x.LineStyle.Width = "dotted", 1
 	case s.Role == "expected":
 		x.LineStyle.Type, x.LineStyle.Width = "dashed", 1.25
 	case s.Form == "thin":

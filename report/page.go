@@ -74,6 +74,8 @@ type VerdictTable struct {
 	Head string       `json:"head"`
 	Rows []VerdictRow `json:"rows"`
 	Note string       `json:"note,omitempty"` // of rows left out
+
+	Latency string `json:"latency,omitempty"` // whether the study's assumption of the network holds
 }
 
 // VerdictRow is one sentence about the runs at one x: what was measured, its
@@ -625,6 +627,7 @@ func (b *builder) verdicts(p *Page) {
 		}
 		return cmp.Or(cmp.Compare(x.kind, y.kind), cmp.Compare(x.promise, y.promise), cmp.Compare(s(!x.known), s(!y.known)), cmp.Compare(x.x, y.x), cmp.Compare(y.expect, x.expect), cmp.Compare(s(x.sim), s(y.sim)))
 	})
+	var arrivals []rates.Rate // runs of the table that is being made
 	tally := map[string]map[string]int{}
 	made := map[string]int{} // groups of a kind that are simulated
 	for n, k := range keys {
@@ -643,6 +646,7 @@ func (b *builder) verdicts(p *Page) {
 				head = "Messages, " + short(k.promise, 3) + " segment/s promised" + by
 			}
 			p.Groups = append(p.Groups, VerdictTable{Head: head, Rows: []VerdictRow{}})
+			arrivals = nil
 		}
 		t := &p.Groups[len(p.Groups)-1]
 		row := b.verdictRow(k, groups[k])
@@ -654,6 +658,12 @@ func (b *builder) verdicts(p *Page) {
 			made[k.kind]++
 		}
 		t.Rows = append(t.Rows, row)
+		if k.kind == "calls" {
+			arrivals = append(arrivals, groups[k]...)
+			if n == len(keys)-1 || keys[n+1].kind != k.kind || keys[n+1].promise != k.promise {
+				t.Latency = latencyText(arrivals)
+			}
+		}
 	}
 	for i := range p.Groups {
 		g := &p.Groups[i]
@@ -837,6 +847,9 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	}
 
 	var clauses []string
+	if t := burstText(k.kind, rs); t != "" {
+		clauses = append(clauses, t)
+	}
 	if there.n > 0 {
 		v, lo, hi := there.ends()
 		d, unit := rateDecimals(lo, hi), "/s"
@@ -861,9 +874,6 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	}
 	if failed > 0 {
 		clauses = append(clauses, count(failed)+" failed")
-	}
-	if bi := known(said[0].BurstItems); bi != nil && *bi > 0 && len(said) == 1 {
-		clauses = append(clauses, "first a burst of "+sig(*bi, 3)+" "+interval(said[0].BurstLowItems, said[0].BurstHighItems, 1))
 	}
 	row.Clause = capital(strings.Join(clauses, "; "))
 
@@ -900,6 +910,102 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 		row.Why = append(row.Why, Reason{Text: "Sustained rates are made " + listText(methods) + "."})
 	}
 	return row
+}
+
+const minBurst = 3 // a burst of no more items is not worth words
+
+// burstText is "the first 38 calls left at once, then 0.93/s", of several runs
+// with the range of each number.
+func burstText(kind string, rs []rates.Rate) string {
+	if slices.ContainsFunc(rs, func(r rates.Rate) bool { return r.Repeats <= 1 }) {
+		rs = slices.DeleteFunc(slices.Clone(rs), func(r rates.Rate) bool { return r.Repeats > 1 })
+	}
+	var first, then []float64
+	d := 2
+	for _, r := range rs {
+		b := known(r.BurstItems)
+		if b == nil || *b <= minBurst {
+			continue
+		}
+		first = append(first, *b)
+		if v := known(r.SustainedPerS); v != nil {
+			then = append(then, *v)
+			d = max(d, rateDecimals(r.SustainedLowPerS, r.SustainedHighPerS))
+		}
+	}
+	if len(first) == 0 {
+		return ""
+	}
+	s := "the first " + rangeText(first, func(v float64) string { return fixed(v, 0) }) + " " + kind + " left at once"
+	if len(then) > 0 {
+		unit := "/s"
+		if kind == "messages" {
+			unit = " segments/s"
+		}
+		s += ", then " + rangeText(then, func(v float64) string { return fixed(v, d) }) + unit
+	}
+	if len(first) < len(rs) {
+		s += ", in " + count(int64(len(first))) + " of " + count(int64(len(rs))) + " runs"
+	}
+	return s
+}
+
+// rangeText is "36 to 41", or one number where both are written alike.
+func rangeText(v []float64, text func(float64) string) string {
+	lo, hi := text(slices.Min(v)), text(slices.Max(v))
+	if lo == hi {
+		return lo
+	}
+	return lo + " to " + hi
+}
+
+const studyLatencyMS = 50 // what the study neglects in an arrival
+
+// latencyText says whether the study's assumption of the network holds in
+// these runs; it is empty where none shows it.
+func latencyText(rs []rates.Rate) string {
+	var medians []float64
+	most, late := 0.0, int64(0)
+	for _, r := range rs {
+		p50, top := known(r.LatencyP50MS), known(r.LatencyMaxMS)
+		if p50 == nil || top == nil {
+			continue
+		}
+		medians = append(medians, *p50)
+		most = max(most, *top)
+		if *top >= studyLatencyMS {
+			late++
+		}
+	}
+	n := int64(len(medians))
+	if n == 0 {
+		return ""
+	}
+	ms := func(v float64) string {
+		if v < 1 {
+			return short(v, 2)
+		}
+		return short(v, 3)
+	}
+	s := "The study assumed that the network adds less than " + count(studyLatencyMS) + nbsp + "ms to an arrival: here it added " + rangeText(medians, ms) + nbsp + "ms at the median"
+	if n > 1 {
+		s += " of a run"
+	}
+	s += " and " + ms(most) + nbsp + "ms at most, so the assumption "
+	switch {
+	case late == 0:
+		s += "holds"
+	case n == 1 || late == n:
+		s += "fails"
+	default:
+		return s + "fails in " + count(late) + " of the " + plural(n, "run that shows", "runs that show") + " it."
+	}
+	if n > 1 {
+		s += " in all " + count(n) + " runs that show it"
+	} else if len(rs) > 1 {
+		s += " in the one run that shows it"
+	}
+	return s + "."
 }
 
 func methodText(m string) string {

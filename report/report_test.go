@@ -1043,6 +1043,77 @@ func TestRunsOfOneSizeAreOneRow(t *testing.T) {
 	}
 }
 
+// A burst is said in words, of several runs with the range of each number.
+func TestBurst(t *testing.T) {
+	run := func(kind string, repeats int64, burst, rate float64) rates.Rate {
+		r := rates.Rate{Kind: kind, Repeats: repeats, SustainedPerS: some(rate), SustainedLowPerS: some(rate - 0.01), SustainedHighPerS: some(rate + 0.01)}
+		if burst > 0 {
+			r.BurstItems = some(burst)
+		}
+		return r
+	}
+	bare := rates.Rate{BurstItems: some(12.4)}
+	for _, c := range []struct {
+		kind string
+		runs []rates.Rate
+		want string
+	}{
+		{"calls", []rates.Rate{run("calls", 1, 37.77, 0.927)}, "the first 38 calls left at once, then 0.93/s"},
+		{"messages", []rates.Rate{run("messages", 1, 40.2, 0.931)}, "the first 40 messages left at once, then 0.93 segments/s"},
+		{"calls", []rates.Rate{run("calls", 1, 3, 0.93)}, ""},
+		{"calls", []rates.Rate{run("calls", 1, 0, 0.93)}, ""},
+		{"calls", []rates.Rate{run("calls", 1, 41.2, 0.92), run("calls", 1, 36.4, 0.95)}, "the first 36 to 41 calls left at once, then 0.92 to 0.95/s"},
+		{"calls", []rates.Rate{run("calls", 1, 38, 0.93), run("calls", 1, 0, 0.5), run("calls", 2, 0, 0.7)}, "the first 38 calls left at once, then 0.93/s, in 1 of 2 runs"},
+		{"calls", []rates.Rate{bare}, "the first 12 calls left at once"},
+	} {
+		if got := burstText(c.kind, c.runs); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	d := study()
+	for i := range d.Rates {
+		if d.Rates[i].Experiment == "calls-n200" {
+			d.Rates[i].BurstItems, d.Rates[i].SustainedPerS, d.Rates[i].SustainedVerdict = some(37.77), some(0.927), "below"
+		}
+	}
+	if got := Build(d, Options{}).Groups[0].Rows[3].Clause; !strings.HasPrefix(got, "The first 38 calls left at once, then 0.93/s; sustained 0.93/s") {
+		t.Errorf("clause %q", got)
+	}
+}
+
+// The study neglects the network as less than 50 ms: its largest part decides.
+func TestLatencyAssumption(t *testing.T) {
+	run := func(p50, top float64) rates.Rate {
+		return rates.Rate{LatencyP50MS: some(p50), LatencyMaxMS: some(top)}
+	}
+	for _, c := range []struct {
+		runs []rates.Rate
+		want string
+	}{
+		{[]rates.Rate{{}}, ""},
+		{[]rates.Rate{run(12, 681)}, "12 ms at the median and 681 ms at most, so the assumption fails."},
+		{[]rates.Rate{run(10.05, 49.7)}, "10.1 ms at the median and 49.7 ms at most, so the assumption holds."},
+		{[]rates.Rate{run(12, 50)}, "12 ms at the median and 50 ms at most, so the assumption fails."},
+		{[]rates.Rate{run(2, 3), {}}, "2 ms at the median and 3 ms at most, so the assumption holds in the one run that shows it."},
+		{[]rates.Rate{run(2, 3), run(12, 681), {}}, "2 to 12 ms at the median of a run and 681 ms at most, so the assumption fails in 1 of the 2 runs that show it."},
+	} {
+		got := strings.ReplaceAll(latencyText(c.runs), nbsp, " ")
+		if _, after, _ := strings.Cut(got, "here it added "); after != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+	d := study()
+	d.Rates[0].LatencyP50MS, d.Rates[0].LatencyMaxMS = some(12), some(681)
+	p := Build(d, Options{})
+	if p.Groups[0].Latency == "" || p.Groups[1].Latency != "" {
+		t.Errorf("said of calls %q, of messages %q", p.Groups[0].Latency, p.Groups[1].Latency)
+	}
+	var b bytes.Buffer
+	if err := Write(&b, d, Options{}); err != nil || !strings.Contains(b.String(), p.Groups[0].Latency) {
+		t.Errorf("the page does not say it (%v)", err)
+	}
+}
+
 // All numbers of a column of runs have the same decimals.
 func TestDecimalsOfAColumn(t *testing.T) {
 	for _, tb := range Build(repeats(), Options{}).Runs {
@@ -1096,17 +1167,60 @@ func TestCapturesWithoutQueue(t *testing.T) {
 // 160 characters to one and 153 to each of several.
 func TestExpectedSteps(t *testing.T) {
 	d := study()
-	panels := Build(d, Options{}).Figures[1].Plots[0].Panels
+	f := Build(d, Options{}).Figures[1]
+	panels := f.Plots[0].Panels
+	// The study cuts at 160 bytes whatever the length: it promises more from the
+	// end of 153 n to that of 160 n, and nowhere else.
+	want := map[string]string{
+		"step":   "0:1.000 160:1.000 160:0.500 306:0.500 306:0.333 459:0.333 459:0.250 509:0.250",
+		"dotted": "306:0.500 320:0.500 320:0.333 / 459:0.333 480:0.333 480:0.250",
+	}
 	for _, s := range panels[len(panels)-1].Series {
 		if s.Role != "expected" {
 			continue
 		}
 		var got []string
 		for _, q := range s.Points {
+			if q.Gap {
+				got = append(got, "/")
+			}
 			got = append(got, fmt.Sprintf("%.0f:%.3f", q.X, q.Y))
 		}
-		if want := "0:1.000 160:1.000 160:0.500 306:0.500 306:0.333 459:0.333 459:0.250 509:0.250"; strings.Join(got, " ") != want {
-			t.Errorf("steps %s, want %s", strings.Join(got, " "), want)
+		if strings.Join(got, " ") != want[s.Form] {
+			t.Errorf("%s: steps %s, want %s", s.Form, strings.Join(got, " "), want[s.Form])
+		}
+		delete(want, s.Form)
+	}
+	if len(want) > 0 {
+		t.Errorf("not drawn: %v", want)
+	}
+	if c := f.Caption; !strings.Contains(c, "at 307 to 320 and 460 to 480"+nbsp+"bytes.") {
+		t.Errorf("caption %q", c)
+	}
+	if line := f.Plots[0].svg(960, "w", ""); strings.Count(line, `class="x thin dot"`) != 1 || !strings.Contains(line, ">160-byte rule<") {
+		t.Error("the study's rule is not in the drawing")
+	}
+	o, err := f.Plots[0].chart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := json.Marshal(o); err != nil || strings.Count(string(b), `"type":"dotted"`) != 1 || !strings.Contains(string(b), "[459,null]") {
+		t.Errorf("the study's rule is not in the options (%v)", err)
+	}
+	// Short messages are cut alike by both; beyond 3366 bytes the ranges meet;
+	// an axis may end within one.
+	for most, want := range map[float64]string{306.9: "", 307: "307 to 307", 315: "307 to 315", 500: "307 to 320 and 460 to 480"} {
+		if s, got := studyRule(1, most); got != want || (want == "") != (len(s.Points) == 0) {
+			t.Errorf("up to %v: %q, want %q", most, got, want)
+		}
+	}
+	long, sizes := studyRule(1, 9000)
+	if !strings.HasSuffix(sizes, " and so on up to "+count(9000)) {
+		t.Errorf("sizes %q", sizes)
+	}
+	for i, q := range long.Points {
+		if i > 0 && (q.X < long.Points[i-1].X || q.Y > long.Points[i-1].Y) {
+			t.Errorf("point %d %v after %v", i, q, long.Points[i-1])
 		}
 	}
 	// Where rows promise more than GSM-7 allows, they rule.

@@ -448,12 +448,14 @@ func (sr Series) draw(s *svg, X, Y func(float64) float64, b box, ya Axis, aside 
 		stroke, fill = "k1", "kf"
 	}
 	switch sr.Form {
-	case "line", "thin", "step":
+	case "line", "thin", "step", "dotted":
 		if len(sr.Points) == 0 {
 			return
 		}
 		class := stroke + " ln"
-		if sr.Role == "expected" {
+		if sr.Form == "dotted" {
+			class = "x thin dot"
+		} else if sr.Role == "expected" {
 			class = "x"
 		} else if sr.Form == "thin" {
 			class = stroke + " thin fade"
