@@ -365,6 +365,7 @@ type settings struct {
 	Tolerance  float64 `json:"tolerance_pct"`
 	Segmenting string  `json:"segmenting"`
 	QueueBy    string  `json:"queue_by"`
+	Created    string  `json:"call_created"`
 	Redact     bool    `json:"redact"`
 	Start      string  `json:"start"`
 	End        string  `json:"end"`
@@ -2095,6 +2096,7 @@ func reproduce(d *table.Dataset) string {
 	}
 	flag("segmenting", first.Segmenting)
 	flag("queue-by", first.QueueBy)
+	flag("call-created", first.Created)
 	flag("start", first.Start)
 	flag("end", first.End)
 	if first.Redact {

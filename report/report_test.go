@@ -1249,10 +1249,10 @@ func TestApart(t *testing.T) {
 func TestOptionsOfTheAnalysis(t *testing.T) {
 	d := sipTrace()
 	d.Rates = []rates.Rate{{Experiment: "sip", Kind: "calls", X: whole(3), Items: 5, GuaranteePerS: 2, ExpectedPerS: some(2), ObservedPerS: some(2), Verdict: "meets"}}
-	d.Experiments[0].Options = `{"guarantee_per_s":2,"tolerance_pct":10,"start":"2023-11-14T22:13:20.000000000Z","redact":true}`
+	d.Experiments[0].Options = `{"guarantee_per_s":2,"tolerance_pct":10,"call_created":"dialed","start":"2023-11-14T22:13:20.000000000Z","redact":true}`
 	d.Experiments[0].GuaranteePerS = some(2)
 	p := Build(d, Options{})
-	if want := "twtrace analyze trunk.pcap --name sip --guarantee 2/s --tolerance 10% --start 2023-11-14T22:13:20.000000000Z --redact -o OUT"; p.Reproduce != want {
+	if want := "twtrace analyze trunk.pcap --name sip --guarantee 2/s --tolerance 10% --call-created dialed --start 2023-11-14T22:13:20.000000000Z --redact -o OUT"; p.Reproduce != want {
 		t.Errorf("reproduce %s\nwant      %s", p.Reproduce, want)
 	}
 	if !strings.Contains(p.Rule, "10\u00a0%") || strings.Contains(p.Rule, "5\u00a0%,") {
