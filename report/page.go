@@ -988,11 +988,15 @@ func latencyText(rs []rates.Rate) string {
 		}
 		return short(v, 3)
 	}
-	s := "The study assumed that the network adds less than " + count(studyLatencyMS) + nbsp + "ms to an arrival: here it added " + rangeText(medians, ms) + nbsp + "ms at the median"
-	if n > 1 {
-		s += " of a run"
+	s := "The study assumed that the network adds less than " + count(studyLatencyMS) + nbsp + "ms to an arrival: here it added "
+	if median := rangeText(medians, ms); median != ms(most) {
+		s += median + nbsp + "ms at the median"
+		if n > 1 {
+			s += " of a run"
+		}
+		s += " and "
 	}
-	s += " and " + ms(most) + nbsp + "ms at most, so the assumption "
+	s += ms(most) + nbsp + "ms at most, so the assumption "
 	switch {
 	case late == 0:
 		s += "holds"

@@ -1093,6 +1093,7 @@ func TestLatencyAssumption(t *testing.T) {
 		{[]rates.Rate{{}}, ""},
 		{[]rates.Rate{run(12, 681)}, "12 ms at the median and 681 ms at most, so the assumption fails."},
 		{[]rates.Rate{run(10.05, 49.7)}, "10.1 ms at the median and 49.7 ms at most, so the assumption holds."},
+		{[]rates.Rate{run(0.0057, 0.0057)}, "0.0057 ms at most, so the assumption holds."},
 		{[]rates.Rate{run(12, 50)}, "12 ms at the median and 50 ms at most, so the assumption fails."},
 		{[]rates.Rate{run(2, 3), {}}, "2 ms at the median and 3 ms at most, so the assumption holds in the one run that shows it."},
 		{[]rates.Rate{run(2, 3), run(12, 681), {}}, "2 to 12 ms at the median of a run and 681 ms at most, so the assumption fails in 1 of the 2 runs that show it."},
