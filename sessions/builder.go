@@ -27,9 +27,10 @@ type Trace struct {
 	Messages        []Message
 	Clocks          []Clock
 	Oddities        []Oddity
-	Posts           []Post    // by time; no table
-	Latencies       []Latency // by call; no table
-	First, Last     Time      // of all frames
+	Posts           []Post          // by time; no table
+	Latencies       []Latency       // by call; no table
+	Bodies          map[string]Body // by message SID, where there is more to say than sizes; no table
+	First, Last     Time            // of all frames
 }
 
 // Builder collects events. Make one with New; it is for one goroutine.

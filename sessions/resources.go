@@ -20,6 +20,13 @@ type resources struct {
 	cpos     []decode.Pos
 	queued   []queuedItem
 	posted   map[string]posted // by SID, from REST requests on the wire
+	bodies   map[string]Body   // by SID of the message
+}
+
+// Body is what a message's row does not say of its text.
+type Body struct {
+	Offender rune // first code point that GSM 03.38 has not; 0 if there is none
+	Trial    bool // it begins with the text that a trial account's messages get
 }
 
 // posted bounds the moment at which the provider accepted an item.
@@ -40,7 +47,16 @@ type queuedItem struct {
 }
 
 func newResources() resources {
-	return resources{messages: map[string]int32{}, calls: map[string]int32{}, posted: map[string]posted{}}
+	return resources{messages: map[string]int32{}, calls: map[string]int32{}, posted: map[string]posted{}, bodies: map[string]Body{}}
+}
+
+// noteBody keeps what the body of the newest copy shows.
+func (r *resources) noteBody(s *twilio.Resource) {
+	if b := (Body{Offender: s.Body.Offender, Trial: s.Body.TrialPrefix}); b != (Body{}) {
+		r.bodies[s.SID] = b
+	} else {
+		delete(r.bodies, s.SID)
+	}
 }
 
 const olderCopy = "older copy of the same SID"
@@ -59,9 +75,11 @@ func (r *resources) add(ev *decode.Event, ledger *decode.Ledger) {
 		case !ok:
 			r.messages[row.SID] = int32(len(r.mrows))
 			r.mrows, r.mpos = append(r.mrows, row), append(r.mpos, ev.Pos)
+			r.noteBody(s)
 		case newer(Time(s.Updated), row.Status, ev.Pos, r.mrows[i].UpdatedAt, r.mrows[i].Status, r.mpos[i]):
 			ledger.Out(decode.LayerResource, olderCopy, 1, bytes)
 			r.mrows[i], r.mpos[i] = row, ev.Pos
+			r.noteBody(s)
 			return
 		default:
 			ledger.Out(decode.LayerResource, olderCopy, 1, bytes)
@@ -191,7 +209,7 @@ func (r *resources) rows(t *Trace, files []string, callIDs map[string]int) {
 	for i := range r.mrows {
 		r.mrows[i].File = files[r.mpos[i].File]
 	}
-	t.Messages = r.mrows
+	t.Messages, t.Bodies = r.mrows, r.bodies
 	for i := range r.crows {
 		r.crows[i].File = files[r.cpos[i].File]
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/twilio"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/rates"
 	"github.com/twtrace/twtrace/sessions"
@@ -34,6 +35,7 @@ var rules = []rule{
 	{"sent-but-failed", "warn", sentButFailed},
 	{"queue-overflow", "error", queueOverflow},
 	{"segments-disagree", "info", segmentsDisagree},
+	{"trial-prefix", "info", trialPrefix},
 	{"clock-offset", "warn", clockOffset},
 	{"latency-assumption", "warn", latencyAssumption},
 	{"ringing-never", "info", ringingNever},
@@ -85,8 +87,9 @@ const (
 
 // findOddities applies every rule to the rows of one experiment: at most
 // maxOddities rows a rule, and one that says how many more there are.
-func findOddities(d *table.Dataset) []sessions.Oddity {
+func findOddities(d *table.Dataset, bodies map[string]sessions.Body) []sessions.Oddity {
 	e := newEvidence(d)
+	e.bodies = bodies
 	var out []sessions.Oddity
 	for _, r := range rules {
 		n, more := 0, sessions.Oddity{}
@@ -145,10 +148,11 @@ type evidence struct {
 	seconds   map[uint32][]sessions.StreamInterval // aliases the table
 	names     map[string]string                    // of addresses
 	captures  map[string]*decode.Capture
-	end       decode.Time            // last packet
-	stepped   map[string]bool        // captures whose clock stepped back by a second or more
-	listed    map[string]decode.Time // last listing of a REST resource in traffic
-	moved     map[queueKey][]moved   // made when first asked for
+	end       decode.Time              // last packet
+	bodies    map[string]sessions.Body // by message SID
+	stepped   map[string]bool          // captures whose clock stepped back by a second or more
+	listed    map[string]decode.Time   // last listing of a REST resource in traffic
+	moved     map[queueKey][]moved     // made when first asked for
 }
 
 func newEvidence(d *table.Dataset) *evidence {
@@ -859,6 +863,7 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 		lo    int64
 		hi    int64
 		first *sessions.Message
+		mixed bool // not all for the same code point
 	}
 	var list []*group
 	for i := range e.Messages {
@@ -875,6 +880,7 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 		}
 		g := list[at]
 		g.n++
+		g.mixed = g.mixed || e.bodies[m.SID].Offender != e.bodies[g.first.SID].Offender
 		g.lo, g.hi = min(g.lo, m.BodyBytes.V), max(g.hi, m.BodyBytes.V)
 		if m.QueuedAt < g.first.QueuedAt || m.QueuedAt == g.first.QueuedAt && m.SID < g.first.SID {
 			g.first = m
@@ -899,10 +905,51 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 		case "gsm7":
 			enc = "in GSM-7 (160 septets alone, 153 each in several parts)"
 		case "ucs2":
-			enc = "in UCS-2, as a character outside GSM-7 demands (70 units alone, 67 each in several parts)"
+			why := "a character outside GSM-7 demands"
+			if r := e.bodies[g.first.SID].Offender; r != 0 {
+				why = fmt.Sprintf("%U demands, which GSM-7 lacks", r)
+				if g.mixed {
+					why = fmt.Sprintf("%U and others demand, which GSM-7 lacks", r)
+				}
+			}
+			enc = "in UCS-2, as " + why + " (70 units alone, 67 each in several parts)"
 		}
 		add(sessions.Oddity{At: g.first.QueuedAt, Subject: g.first.SID, File: g.first.File,
 			Text: fmt.Sprintf("%s of %s, %s: %s segments", plural(g.n, "message", "messages"), size, enc, strings.Join(counts, ", "))})
+	}
+}
+
+func trialPrefix(e *evidence, add func(sessions.Oddity)) {
+	type group struct {
+		first *sessions.Message
+		n     int64
+	}
+	var list []*group
+	groups := map[string]*group{}
+	for i := range e.Messages {
+		m := &e.Messages[i]
+		if !e.bodies[m.SID].Trial {
+			continue
+		}
+		g := groups[m.From]
+		if g == nil {
+			g = &group{first: m}
+			groups[m.From] = g
+			list = append(list, g)
+		}
+		g.n++
+		if m.QueuedAt < g.first.QueuedAt || m.QueuedAt == g.first.QueuedAt && m.SID < g.first.SID {
+			g.first = m
+		}
+	}
+	for _, g := range list {
+		verb := "begins"
+		if g.n > 1 {
+			verb = "begin"
+		}
+		add(sessions.Oddity{At: g.first.QueuedAt, Subject: g.first.SID, File: g.first.File,
+			Text: fmt.Sprintf("%s %s with the text of a trial account: the provider put %d characters before what was written, and sizes and segments count them",
+				plural(g.n, "message", "messages"), verb, len(twilio.TrialPrefix))})
 	}
 }
 
