@@ -51,7 +51,8 @@ type Flow struct {
 
 	ServerName      string // TLS server name, else HTTP host
 	ServerNameBy    string // sni or http-host
-	TLSVersion      uint16
+	TLSVersion      uint16 // of the ServerHello, as is the suite; 0 until there is one
+	TLSSuite        uint16
 	ClientHello     bool
 	Encrypted       bool // TLS records of application data were seen
 	ALPN            string

@@ -61,7 +61,7 @@ func (d *Decoder) tlsMessages(f *Flow) {
 				f.ServerName, f.ServerNameBy = m.ClientHello.SNI, "sni"
 			}
 		case tls.KindServerHello:
-			f.TLSVersion, f.tlsClient = m.ServerHello.Version, 1-dir
+			f.TLSVersion, f.TLSSuite, f.tlsClient = m.ServerHello.Version, m.ServerHello.CipherSuite, 1-dir
 			if m.ServerHello.ALPN != "" {
 				f.ALPN = m.ServerHello.ALPN
 			}

@@ -310,6 +310,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.latencies(t)
 	t.Hosts = b.hostRows(flows, list, observed)
 	b.makeOddities(t)
+	oldTLS(t, flows)
 	return t
 }
 

@@ -26,7 +26,7 @@ type resources struct {
 // Body is what a message's row does not say of its text.
 type Body struct {
 	Offender rune // first code point that GSM 03.38 has not; 0 if there is none
-	Trial    bool // it begins with the text that a trial account's messages get
+	Added    int  // characters that the provider put before the text of a trial account's message
 }
 
 // posted bounds the moment at which the provider accepted an item.
@@ -52,7 +52,11 @@ func newResources() resources {
 
 // noteBody keeps what the body of the newest copy shows.
 func (r *resources) noteBody(s *twilio.Resource) {
-	if b := (Body{Offender: s.Body.Offender, Trial: s.Body.TrialPrefix}); b != (Body{}) {
+	b := Body{Offender: s.Body.Offender}
+	if s.Body.TrialPrefix {
+		b.Added = len(twilio.TrialPrefix)
+	}
+	if b != (Body{}) {
 		r.bodies[s.SID] = b
 	} else {
 		delete(r.bodies, s.SID)

@@ -467,3 +467,23 @@ func BenchmarkParser(b *testing.B) {
 		}
 	}
 }
+
+// TestWeakness holds the list of suites against the names in the Go library's.
+func TestWeakness(t *testing.T) {
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		want := ""
+		for _, w := range []string{"RC4", "3DES"} {
+			if strings.Contains(s.Name, w) {
+				want = w
+			}
+		}
+		if got := Weakness(0x0303, s.ID); got != want {
+			t.Errorf("%s: %q, want %q", s.Name, got, want)
+		}
+	}
+	for version, want := range map[uint16]string{0x0300: "SSLv3", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "", 0x0304: "", 0xfefd: ""} {
+		if got := Weakness(version, 0xc02f); got != want {
+			t.Errorf("version %#x: %q, want %q", version, got, want)
+		}
+	}
+}

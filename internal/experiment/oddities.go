@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/twtrace/twtrace/decode"
-	"github.com/twtrace/twtrace/decode/twilio"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/rates"
 	"github.com/twtrace/twtrace/sessions"
@@ -24,8 +23,8 @@ type rule struct {
 }
 
 // rules are all that rows can decide. The rules "manifest", "cap-reached",
-// "times-went-back" and those of damaged messages are told where the damage is
-// met; a capture of a second place is a duplicate-capture told there too.
+// "times-went-back", "tls-old" and those of damaged messages are told where
+// they are met; a capture of a second place is a duplicate-capture told there.
 var rules = []rule{
 	{"rate-below", "warn", rateBelow},
 	{"burst-first", "info", burstFirst},
@@ -928,7 +927,7 @@ func trialPrefix(e *evidence, add func(sessions.Oddity)) {
 	groups := map[string]*group{}
 	for i := range e.Messages {
 		m := &e.Messages[i]
-		if !e.bodies[m.SID].Trial {
+		if e.bodies[m.SID].Added == 0 {
 			continue
 		}
 		g := groups[m.From]
@@ -949,7 +948,7 @@ func trialPrefix(e *evidence, add func(sessions.Oddity)) {
 		}
 		add(sessions.Oddity{At: g.first.QueuedAt, Subject: g.first.SID, File: g.first.File,
 			Text: fmt.Sprintf("%s %s with the text of a trial account: the provider put %d characters before what was written, and sizes and segments count them",
-				plural(g.n, "message", "messages"), verb, len(twilio.TrialPrefix))})
+				plural(g.n, "message", "messages"), verb, e.bodies[g.first.SID].Added)})
 	}
 }
 

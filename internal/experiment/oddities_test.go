@@ -28,7 +28,7 @@ var contract = map[string]string{
 	"duplicate-capture": "info", "capture-loss": "warn", "not-decrypted": "info", "tls-old": "warn", "unknown-message": "info", "times-went-back": "warn",
 }
 
-// What rows do not tell yet, and what is told where it is met.
+// What is not told yet ("arrival-late"), and what is told where it is met.
 var elsewhere = []string{"arrival-late", "tls-old", "times-went-back"}
 
 func TestRulesAreTheContract(t *testing.T) {
@@ -459,8 +459,8 @@ func ruleCases() map[string][]ruleCase {
 var testBodies = map[string]sessions.Body{
 	message(31, 0, 1, "sent").SID: {Offender: '\u2026'},
 	message(32, 0, 1, "sent").SID: {Offender: '\U0001F4A9'},
-	message(33, 0, 1, "sent").SID: {Trial: true},
-	message(34, 0, 1, "sent").SID: {Trial: true},
+	message(33, 0, 1, "sent").SID: {Added: 38},
+	message(34, 0, 1, "sent").SID: {Added: 38},
 }
 
 type ruleCase struct {
