@@ -207,6 +207,9 @@ func parseStart(line []byte) (s startLine, bad string) {
 		return parseStatus(line)
 	}
 	n := tokenLen(line)
+	if n > maxMethod {
+		return s, "want a method, found too long a word"
+	}
 	if n == len(line) || !isBlank(line[n]) {
 		return s, "want a method and a space"
 	}

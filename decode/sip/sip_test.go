@@ -492,6 +492,7 @@ func FuzzFrame(f *testing.F) {
 		f.Add(m.data, 100)
 	}
 	f.Add(append(append([]byte("\r\n"), invite...), invite...), 50)
+	f.Add(append(bytes.Repeat([]byte("x"), maxMethod+1), invite...), maxMethod+10) // refused in part and whole
 	f.Fuzz(func(t *testing.T, b []byte, split int) {
 		if split < 0 || split > len(b) {
 			split = len(b) / 2
