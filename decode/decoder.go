@@ -364,6 +364,17 @@ func (s *source) peek() {
 	if s.file.Once() {
 		return // standard input can be read once only
 	}
+	s.lookAhead(func(r *pcap.Reader) {
+		var fr pcap.Frame
+		if r.Next(&fr) == nil {
+			s.firstTime = fr.Time
+		}
+	})
+}
+
+// lookAhead opens a capture beside its reading; damage is told when it is read
+// for its packets.
+func (s *source) lookAhead(look func(*pcap.Reader)) {
 	f, err := s.file.Open()
 	if err != nil {
 		return
@@ -374,13 +385,8 @@ func (s *source) peek() {
 		return
 	}
 	defer body.Close()
-	r, err := pcap.NewReader(body)
-	if err != nil {
-		return
-	}
-	var fr pcap.Frame
-	if r.Next(&fr) == nil {
-		s.firstTime = fr.Time
+	if r, err := pcap.NewReader(body); err == nil {
+		look(r)
 	}
 }
 
@@ -601,42 +607,41 @@ func (d *Decoder) finish() {
 
 // readResources reads one export.
 func (d *Decoder) readResources(s *source) {
-	if err := s.open(); err != nil {
-		d.damage(s, err)
-		s.close()
-		return
-	}
-	stats, err := twilio.Decode(s.body, func(r *twilio.Resource) error {
-		d.event = Event{Kind: EventResource, Pos: Pos{File: s.index, Frame: r.Record}, Resource: r}
-		d.emit()
-		if d.stopped {
-			return errStopped
-		}
-		return nil
+	d.readExport(s, LayerResource, func() (twilio.Stats, error) {
+		return twilio.Decode(s.body, func(r *twilio.Resource) error {
+			return d.record(Event{Kind: EventResource, Pos: Pos{File: s.index, Frame: r.Record}, Resource: r})
+		})
 	})
-	d.endExport(s, LayerResource, &stats, err)
 }
 
 func (d *Decoder) readQueueLog(s *source) {
-	if err := s.open(); err != nil {
-		d.damage(s, err)
-		s.close()
-		return
-	}
-	stats, err := twilio.DecodeQueueLog(s.body, func(q *twilio.Queued) error {
-		d.event = Event{Kind: EventQueued, Pos: Pos{File: s.index, Frame: q.Record}, Queued: q}
-		d.emit()
-		if d.stopped {
-			return errStopped
-		}
-		return nil
+	d.readExport(s, LayerQueueLog, func() (twilio.Stats, error) {
+		return twilio.DecodeQueueLog(s.body, func(q *twilio.Queued) error {
+			return d.record(Event{Kind: EventQueued, Pos: Pos{File: s.index, Frame: q.Record}, Queued: q})
+		})
 	})
-	d.endExport(s, LayerQueueLog, &stats, err)
 }
 
 var errStopped = errors.New("stopped")
 
-func (d *Decoder) endExport(s *source, layer Layer, stats *twilio.Stats, err error) {
+// record hands on what one record of an export is.
+func (d *Decoder) record(ev Event) error {
+	d.event = ev
+	d.emit()
+	if d.stopped {
+		return errStopped
+	}
+	return nil
+}
+
+// readExport reads one file of records and settles its accounts.
+func (d *Decoder) readExport(s *source, layer Layer, read func() (twilio.Stats, error)) {
+	if err := s.open(); err != nil {
+		d.damage(s, err)
+		s.close()
+		return
+	}
+	stats, err := read()
 	if errors.Is(err, errStopped) {
 		err = nil
 	}

@@ -55,31 +55,18 @@ func (d *Decoder) countKeys(s keylog.Stats) {
 	d.ledger.Out(LayerKeylog, "no key log line", s.Lines-s.Secrets-s.Duplicates-s.Comments, 0)
 }
 
-// scanSecrets reads the blocks of a pcapng for its decryption secrets; damage
-// is told when the file is read for its packets.
+// scanSecrets reads the blocks of a pcapng for its decryption secrets.
 func (d *Decoder) scanSecrets(s *source) {
-	f, err := s.file.Open()
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	body, _, err := container.NewReader(f, container.Limits{})
-	if err != nil {
-		return
-	}
-	defer body.Close()
-	r, err := pcap.NewReader(body)
-	if err != nil {
-		return
-	}
-	var fr pcap.Frame
-	for r.Next(&fr) == nil {
-	}
-	for _, secret := range r.Info().Secrets {
-		if secret.Type == pcap.SecretTLS {
-			d.countKeys(d.keys.Add(secret.Data))
+	s.lookAhead(func(r *pcap.Reader) {
+		var fr pcap.Frame
+		for r.Next(&fr) == nil {
 		}
-	}
+		for _, secret := range r.Info().Secrets {
+			if secret.Type == pcap.SecretTLS {
+				d.countKeys(d.keys.Add(secret.Data))
+			}
+		}
+	})
 }
 
 // secrets is the look-up that TLS and DTLS use.

@@ -139,7 +139,7 @@ func TestNoBacklogOfTheUntimed(t *testing.T) {
 
 func TestNumber(t *testing.T) {
 	for x, want := range map[float64]string{0: "0", 0.941: "0.941", 0.95: "0.95", 1: "1", 12.345: "12.35", 123.45: "123.5", 1234.5: "1234", 0.0001234: "0.0001234", 1e-300: "0"} {
-		if got := number(x); got != want {
+		if got := Number(x); got != want {
 			t.Errorf("%v reads %q, want %q", x, got, want)
 		}
 	}

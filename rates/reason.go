@@ -33,8 +33,8 @@ func whyFew(n int) string {
 	return "fewer than 9 instants (" + strconv.Itoa(n) + ")"
 }
 
-// number writes a rate or a time for a reader: four significant digits, no exponent.
-func number(x float64) string {
+// Number writes a rate or a time for a reader: four significant digits, no exponent.
+func Number(x float64) string {
 	a := math.Abs(x)
 	digits := 3
 	switch {
@@ -62,15 +62,15 @@ func number(x float64) string {
 
 // told is a verdict's reason: the end that decided, and the limit it is held against.
 func (m *measurement) told(b bounds) string {
-	pct := number(m.tol*100) + " %"
-	below := number(m.g*(1-m.tol)) + "/s = " + number(m.g) + "/s less " + pct
+	pct := Number(m.tol*100) + " %"
+	below := Number(m.g*(1-m.tol)) + "/s = " + Number(m.g) + "/s less " + pct
 	switch verdict(b, m.g, m.tol) {
 	case "exceeds":
-		return "lower end " + number(b.lo) + "/s lies above " + number(m.g*(1+m.tol)) + "/s = " + number(m.g) + "/s plus " + pct
+		return "lower end " + Number(b.lo) + "/s lies above " + Number(m.g*(1+m.tol)) + "/s = " + Number(m.g) + "/s plus " + pct
 	case "below":
-		return "upper end " + number(b.hi) + "/s lies below " + below
+		return "upper end " + Number(b.hi) + "/s lies below " + below
 	case "meets":
-		return "lower end " + number(b.lo) + "/s is not below " + below
+		return "lower end " + Number(b.lo) + "/s is not below " + below
 	}
 	switch {
 	case !b.has:
@@ -78,7 +78,7 @@ func (m *measurement) told(b bounds) string {
 	case !b.hasHi:
 		return "there is no upper end: the first and the last time may be equal within their error"
 	}
-	return below + " lies inside the interval " + number(b.lo) + " to " + number(b.hi) + "/s"
+	return below + " lies inside the interval " + Number(b.lo) + " to " + Number(b.hi) + "/s"
 }
 
 // reason says why both verdicts are what they are.
@@ -100,7 +100,7 @@ func (m *measurement) reason() string {
 	case !r.Busy && n.noQueueTimes:
 		s.WriteString("no verdict: " + whyNoQueueTimes)
 	case !r.Busy && n.idle > 0:
-		s.WriteString("no verdict: no backlog is shown: up to " + number(n.idle) + " s of the " + number(r.SpanS) + " s may have been idle, more than a tenth")
+		s.WriteString("no verdict: no backlog is shown: up to " + Number(n.idle) + " s of the " + Number(r.SpanS) + " s may have been idle, more than a tenth")
 	case !r.Busy && r.ItemsMax < minGaps:
 		s.WriteString("no verdict: no backlog can be shown by " + whyFew(int(r.ItemsMax)+1))
 	case !r.Busy:
@@ -126,7 +126,7 @@ func (m *measurement) reason() string {
 	if m.sus.changed {
 		s.WriteString(" The rate changed")
 		if m.sus.beforeOK {
-			s.WriteString(" from " + number(m.sus.before.point) + "/s (" + number(m.sus.before.lo) + " to " + number(m.sus.before.hi) + "/s)")
+			s.WriteString(" from " + Number(m.sus.before.point) + "/s (" + Number(m.sus.before.lo) + " to " + Number(m.sus.before.hi) + "/s)")
 		}
 		s.WriteString(" at change_at; sustained means after it.")
 	}
@@ -135,7 +135,7 @@ func (m *measurement) reason() string {
 		if n.even {
 			s.WriteString(", and even service")
 			if r.IdleS > 0 {
-				s.WriteString(" (at most " + number(r.IdleS) + " s idle)")
+				s.WriteString(" (at most " + Number(r.IdleS) + " s idle)")
 			}
 		}
 		s.WriteString(".")
@@ -144,7 +144,7 @@ func (m *measurement) reason() string {
 		s.WriteString(" The manifest says " + strconv.FormatInt(n.manifestSays, 10) + " calls, counted were " + strconv.FormatInt(n.counted, 10) + "; the interval covers both.")
 	}
 	if n.little {
-		s.WriteString(" Little's law fails: on average " + number(n.meanQueue) + " waited, but rate times wait is " + number(n.rateWait) + " (error " + number(n.littleError) + "): " +
+		s.WriteString(" Little's law fails: on average " + Number(n.meanQueue) + " waited, but rate times wait is " + Number(n.rateWait) + " (error " + Number(n.littleError) + "): " +
 			count(int(n.lacking), "item") + " queued, without a time of leaving.")
 	}
 	m.tellQueueSide(&s)
@@ -157,14 +157,14 @@ func (m *measurement) tellQueueSide(s *strings.Builder) {
 	if p.n > 0 {
 		s.WriteString(" Queue side: " + count(int(p.n), "POST"))
 		if r.PostP50MS.Known {
-			s.WriteString(", median " + number(p.median) + " ms")
+			s.WriteString(", median " + Number(p.median) + " ms")
 		}
-		share := number(100*p.share) + " % of the time"
+		share := Number(100*p.share) + " % of the time"
 		switch {
 		case p.refused > 0:
 			s.WriteString("; the server refused " + strconv.FormatInt(p.refused, 10) + " with 429: it limited the queue rate.")
 		case r.QueueLimitedBy == "server" && p.rtt > 0 && p.median <= rttsServer*p.rtt:
-			s.WriteString(", no 429; one at a time, an answer was awaited " + share + ": the network limited the queue rate, at a round trip of " + number(p.rtt) + " ms.")
+			s.WriteString(", no 429; one at a time, an answer was awaited " + share + ": the network limited the queue rate, at a round trip of " + Number(p.rtt) + " ms.")
 		case r.QueueLimitedBy == "server":
 			s.WriteString(", no 429; one at a time, an answer was awaited " + share + ": the server or the network limited the queue rate.")
 		case r.QueueLimitedBy == "client":
@@ -188,7 +188,7 @@ func (m *measurement) tellQueueSide(s *strings.Builder) {
 		if m.latencyBy == "captures" {
 			how = "between two captures, by their clocks"
 		}
-		s.WriteString(" Network part of an arrival: at most " + number(r.LatencyMaxMS.V) + " ms, " + how + "; less than " + number(seconds(packetBound)*1000) + " ms is assumed, which ")
+		s.WriteString(" Network part of an arrival: at most " + Number(r.LatencyMaxMS.V) + " ms, " + how + "; less than " + Number(seconds(packetBound)*1000) + " ms is assumed, which ")
 		if r.LatencyMaxMS.V < seconds(packetBound)*1000 {
 			s.WriteString("holds.")
 		} else {

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"io"
-
 	"github.com/spf13/cobra"
 
 	"github.com/twtrace/twtrace/internal/table"
@@ -20,32 +18,16 @@ func (a *app) keysCommand() *cobra.Command {
 		Example: "  twtrace keys capture.pcapng keys.log",
 		Args:    someInput,
 		RunE: func(_ *cobra.Command, args []string) error {
-			f, err := a.tableFormat()
-			if err != nil {
-				return err
-			}
-			v, err := a.view()
-			if err != nil {
-				return err
-			}
-			if len(v.Columns) == 0 {
-				v.Columns = []string{"experiment", "flow_id", "transport", "src", "src_port", "dst", "dst_port", "application", "server_name", "encryption", "encryption_note", "bytes"}
-			}
-			if err := table.Write(io.Discard, &table.Dataset{}, "flows", table.FormatCSV, v); err != nil {
-				return usageError{err}
-			}
-			d, err := a.dataset(args)
-			if err != nil {
-				return err
-			}
-			encrypted := d.Flows[:0]
-			for _, r := range d.Flows {
-				if r.Encryption != "" && r.Encryption != "none" {
-					encrypted = append(encrypted, r)
+			columns := []string{"experiment", "flow_id", "transport", "src", "src_port", "dst", "dst_port", "application", "server_name", "encryption", "encryption_note", "bytes"}
+			return a.printTable("flows", args, columns, func(d *table.Dataset) {
+				encrypted := d.Flows[:0]
+				for _, r := range d.Flows {
+					if r.Encryption != "" && r.Encryption != "none" {
+						encrypted = append(encrypted, r)
+					}
 				}
-			}
-			d.Flows = encrypted
-			return a.writeTo(a.output, func(w io.Writer) error { return table.Write(w, d, "flows", f, v) })
+				d.Flows = encrypted
+			})
 		},
 	}
 	a.inputFlags(c)

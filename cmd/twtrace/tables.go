@@ -24,7 +24,7 @@ func (a *app) tableCommands() []*cobra.Command {
 			Short:   "Print table " + s.Name + ": " + s.Doc,
 			GroupID: "table",
 			Args:    someInput,
-			RunE:    func(_ *cobra.Command, args []string) error { return a.printTable(s.Name, args) },
+			RunE:    func(_ *cobra.Command, args []string) error { return a.printTable(s.Name, args, nil, nil) },
 			Example: fmt.Sprintf("  twtrace %s experiments/\n  twtrace %s capture.pcapng -f ndjson", strings.ReplaceAll(s.Name, "_", "-"), strings.ReplaceAll(s.Name, "_", "-")),
 		}
 		a.inputFlags(c)
@@ -87,8 +87,10 @@ func list(s string) []string {
 	return out
 }
 
-// printTable prints one table of all experiments among the INPUTs.
-func (a *app) printTable(name string, args []string) error {
+// printTable prints one table of all experiments among the INPUTs: these
+// columns unless others are asked for, and what narrow leaves of the rows; both
+// may be nil.
+func (a *app) printTable(name string, args, columns []string, narrow func(*table.Dataset)) error {
 	f, err := a.tableFormat()
 	if err != nil {
 		return err
@@ -97,6 +99,9 @@ func (a *app) printTable(name string, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(v.Columns) == 0 {
+		v.Columns = columns
+	}
 	// what is asked for is checked before the work, on no rows
 	if err := table.Write(io.Discard, &table.Dataset{}, name, table.FormatCSV, v); err != nil {
 		return usageError{err}
@@ -104,6 +109,9 @@ func (a *app) printTable(name string, args []string) error {
 	d, err := a.dataset(args)
 	if err != nil {
 		return err
+	}
+	if narrow != nil {
+		narrow(d)
 	}
 	return a.writeTo(a.output, func(w io.Writer) error { return table.Write(w, d, name, f, v) })
 }

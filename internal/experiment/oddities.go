@@ -286,29 +286,6 @@ func named(s string) string {
 	return strings.ToValidUTF8(s[:maxName], "") + "…"
 }
 
-// number writes at most four significant digits, no exponent.
-func number(x float64) string {
-	digits := 3
-	switch a := math.Abs(x); {
-	case a >= 1000:
-		digits = 0
-	case a >= 100:
-		digits = 1
-	case a >= 10:
-		digits = 2
-	case a > 0 && a < 1:
-		digits = min(12, 3-int(math.Floor(math.Log10(max(a, 1e-9)))))
-	}
-	s := strconv.FormatFloat(x, 'f', digits, 64)
-	if strings.Contains(s, ".") {
-		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
-	}
-	if s == "-0" {
-		return "0"
-	}
-	return s
-}
-
 func seconds(d decode.Time) string { return strconv.FormatFloat(float64(d)/1e9, 'f', 1, 64) + " s" }
 
 func plural(n int64, one, many string) string {
@@ -321,9 +298,9 @@ func plural(n int64, one, many string) string {
 func between(lo, hi sessions.Float) string {
 	switch {
 	case lo.Known && hi.Known:
-		return number(lo.V) + " to " + number(hi.V) + "/s"
+		return rates.Number(lo.V) + " to " + rates.Number(hi.V) + "/s"
 	case lo.Known:
-		return "at least " + number(lo.V) + "/s"
+		return "at least " + rates.Number(lo.V) + "/s"
 	}
 	return "not known"
 }
@@ -588,7 +565,7 @@ func rateBelow(e *evidence, add func(sessions.Oddity)) {
 			if !promised.Known || !seen.Known {
 				unit, promised, seen, interval = "segments", decode.Some(r.GuaranteePerS), r.ObservedSegmentsPerS, ""
 			}
-			text = append(text, fmt.Sprintf("promised %s %s a second, seen %s in this run%s, from the first item on", number(promised.V), unit, number(seen.V), interval))
+			text = append(text, fmt.Sprintf("promised %s %s a second, seen %s in this run%s, from the first item on", rates.Number(promised.V), unit, rates.Number(seen.V), interval))
 		}
 		if r.SustainedVerdict == "below" {
 			from := "the first item"
@@ -599,7 +576,7 @@ func rateBelow(e *evidence, add func(sessions.Oddity)) {
 				}
 				from = fmt.Sprintf("item %d", n+1)
 			}
-			text = append(text, fmt.Sprintf("sustained %s segments a second of the promised %s (95 %% interval %s), from %s on", number(r.SustainedPerS.V), number(r.GuaranteePerS),
+			text = append(text, fmt.Sprintf("sustained %s segments a second of the promised %s (95 %% interval %s), from %s on", rates.Number(r.SustainedPerS.V), rates.Number(r.GuaranteePerS),
 				between(r.SustainedLowPerS, r.SustainedHighPerS), from))
 		}
 		at := decode.Time(0)
@@ -618,9 +595,9 @@ func burstFirst(e *evidence, add func(sessions.Oddity)) {
 		}
 		interval := ""
 		if r.BurstLowItems.Known && r.BurstHighItems.Known {
-			interval = fmt.Sprintf(" (%s to %s)", number(r.BurstLowItems.V), number(r.BurstHighItems.V))
+			interval = fmt.Sprintf(" (%s to %s)", rates.Number(r.BurstLowItems.V), rates.Number(r.BurstHighItems.V))
 		}
-		add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("the first %s items%s left at once, beyond the rate that followed: a token bucket of that depth", number(math.Round(r.BurstItems.V)), interval)))
+		add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("the first %s items%s left at once, beyond the rate that followed: a token bucket of that depth", rates.Number(math.Round(r.BurstItems.V)), interval)))
 	}
 }
 
@@ -632,7 +609,7 @@ func noBacklog(e *evidence, add func(sessions.Oddity)) {
 		}
 		queued := ""
 		if r.QueuePerS.Known {
-			queued = fmt.Sprintf(" (queued %s a second)", number(r.QueuePerS.V))
+			queued = fmt.Sprintf(" (queued %s a second)", rates.Number(r.QueuePerS.V))
 		}
 		add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("no queue ever built up: at most %s at once%s, so items left as fast as they came, and their rate says nothing of the provider's limit",
 			plural(r.BacklogMax.V, "item waited", "items waited"), queued)))
@@ -648,7 +625,7 @@ func fifoBroken(e *evidence, add func(sessions.Oddity)) {
 		items := e.left(r)
 		text := plural(r.FIFOInversions.V, "pair of items", "pairs of items") + " left in another order than queued, beyond the clock's resolution"
 		if r.FIFOTau.Known {
-			text += " (Kendall's tau " + number(r.FIFOTau.V) + ")"
+			text += " (Kendall's tau " + rates.Number(r.FIFOTau.V) + ")"
 		}
 		jumped := overtaking(items)
 		var at decode.Time
@@ -974,7 +951,7 @@ func clockOffset(e *evidence, add func(sessions.Oddity)) {
 		}
 		add(sessions.Oddity{At: at, Subject: c.Host, WiresharkFilter: addrFilter("addr", c.Host),
 			Text: fmt.Sprintf("clock of %s is %s to %s s %s the capture's, by %s; times of the two are compared only with this offset and its width", e.host(c.Host),
-				number(lo.V/1e3), number(hi.V/1e3), side, plural(c.Samples, "sample of "+c.By, "samples of "+c.By))})
+				rates.Number(lo.V/1e3), rates.Number(hi.V/1e3), side, plural(c.Samples, "sample of "+c.By, "samples of "+c.By))})
 	}
 }
 
@@ -1015,14 +992,14 @@ func latencyAssumption(e *evidence, add func(sessions.Oddity)) {
 		}
 		add(sessions.Oddity{At: w.a.ArrivedAt, Subject: k, File: w.a.File, Frame: w.a.Frame, WiresharkFilter: frameFilter(w.a.Frame),
 			Text: fmt.Sprintf("network may have added up to %s ms to %s here: %s ms more than the 50 ms that the study took as the most; the arrival's error is widened to it",
-				number(w.a.ArrivedErrorMS.V), plural(w.n, "arrival", "arrivals"), number(w.a.ArrivedErrorMS.V-latencyMS))})
+				rates.Number(w.a.ArrivedErrorMS.V), plural(w.n, "arrival", "arrivals"), rates.Number(w.a.ArrivedErrorMS.V-latencyMS))})
 	}
 	if len(order) > 0 {
 		return
 	}
 	for i := range e.Rates {
 		if r := &e.Rates[i]; r.LatencyMaxMS.Known && r.LatencyMaxMS.V > latencyMS {
-			add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("network part of an arrival is up to %s ms: %s ms more than the 50 ms that the study took as the most", number(r.LatencyMaxMS.V), number(r.LatencyMaxMS.V-latencyMS))))
+			add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("network part of an arrival is up to %s ms: %s ms more than the 50 ms that the study took as the most", rates.Number(r.LatencyMaxMS.V), rates.Number(r.LatencyMaxMS.V-latencyMS))))
 		}
 	}
 }
@@ -1375,7 +1352,7 @@ func setupSlow(e *evidence, add func(sessions.Oddity)) {
 		for i := range e.Calls {
 			c := &e.Calls[i]
 			if v := p.of(c); v.Known && v.V > slowTimes*median && v.V > slowFloorMS && median > 0 {
-				add(e.aboutCall(c, cmp.Or(c.InitiatedAt, c.ArrivedAt), "%s took %s ms, %s times the median of %d calls (%s ms)", p.name, number(v.V), number(v.V/median), len(all), number(median)))
+				add(e.aboutCall(c, cmp.Or(c.InitiatedAt, c.ArrivedAt), "%s took %s ms, %s times the median of %d calls (%s ms)", p.name, rates.Number(v.V), rates.Number(v.V/median), len(all), rates.Number(median)))
 			}
 		}
 	}
@@ -1575,7 +1552,7 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 		if !s.LostPct.Known || s.LostPct.V <= lossPct {
 			continue
 		}
-		text := fmt.Sprintf("%d of %d packets (%s %%) %s are missing by their sequence numbers", s.Lost, s.Expected, number(s.LostPct.V), way(s))
+		text := fmt.Sprintf("%d of %d packets (%s %%) %s are missing by their sequence numbers", s.Lost, s.Expected, rates.Number(s.LostPct.V), way(s))
 		at := s.FirstAt
 		var worst *sessions.StreamInterval
 		for k := range e.seconds[s.StreamID] {
@@ -1588,7 +1565,7 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 			at = max(worst.At, s.FirstAt)
 		}
 		if s.BurstLossPct.Known && s.BurstLossPct.V > 0 {
-			text += fmt.Sprintf("; within bursts %s %% is lost", number(s.BurstLossPct.V))
+			text += fmt.Sprintf("; within bursts %s %% is lost", rates.Number(s.BurstLossPct.V))
 		}
 		if c := e.captures[s.File]; c != nil && c.DroppedPackets.V > 0 {
 			text += "; the capture itself dropped packets, so that not all of it is the network's"
@@ -1605,9 +1582,9 @@ func jitterHigh(e *evidence, add func(sessions.Oddity)) {
 		}
 		most := ""
 		if s.JitterMaxMS.Known {
-			most = ", at most " + number(s.JitterMaxMS.V) + " ms"
+			most = ", at most " + rates.Number(s.JitterMaxMS.V) + " ms"
 		}
-		add(aboutStream(s, s.FirstAt, "mean jitter %s is %s ms%s (RFC 3550)", way(s), number(s.JitterMeanMS.V), most))
+		add(aboutStream(s, s.FirstAt, "mean jitter %s is %s ms%s (RFC 3550)", way(s), rates.Number(s.JitterMeanMS.V), most))
 	}
 }
 
@@ -1618,7 +1595,7 @@ func mosDisagree(e *evidence, add func(sessions.Oddity)) {
 			continue
 		}
 		add(aboutStream(s, s.FirstAt, "MOS %s is %s by the E-model%s and %s by the client: the client's formula takes its own round trip, jitter and loss and knows no codec, the E-model takes codec and loss as captured here",
-			way(s), number(s.MOS.V), parens(s.MOSMethod), number(s.MOSSDK.V)))
+			way(s), rates.Number(s.MOS.V), parens(s.MOSMethod), rates.Number(s.MOSSDK.V)))
 	}
 }
 
