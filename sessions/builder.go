@@ -27,10 +27,11 @@ type Trace struct {
 	Messages        []Message
 	Clocks          []Clock
 	Oddities        []Oddity
-	Posts           []Post          // by time; no table
-	Latencies       []Latency       // by call; no table
-	Bodies          map[string]Body // by message SID, where there is more to say than sizes; no table
-	First, Last     Time            // of all frames
+	Posts           []Post             // by time; no table
+	Latencies       []Latency          // by call; no table
+	Weak            map[uint32]WeakTLS // by flow; no table
+	Bodies          map[string]Body    // by message SID, where there is more to say than sizes; no table
+	First, Last     Time               // of all frames
 }
 
 // Builder collects events. Make one with New; it is for one goroutine.
@@ -310,7 +311,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.latencies(t)
 	t.Hosts = b.hostRows(flows, list, observed)
 	b.makeOddities(t)
-	oldTLS(t, flows)
+	t.Weak = weakTLS(flows)
 	return t
 }
 

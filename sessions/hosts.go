@@ -286,59 +286,24 @@ func prefixes(list ...string) []netip.Prefix {
 	return out
 }
 
-// oldTLS tells the servers that chose a version or cipher suite out of date.
-func oldTLS(t *Trace, flows []*decode.Flow) {
-	type server struct {
-		addr netip.Addr
-		why  string
-	}
-	type group struct {
-		first *decode.Flow
-		n     int
-	}
-	groups := map[server]*group{}
-	var order []server
-	for _, f := range flows {
-		client, ok := f.TLSClient()
-		why := tls.Weakness(f.TLSVersion, f.TLSSuite)
-		if !ok || f.TLSVersion == 0 || why == "" {
-			continue
-		}
-		k := server{f.End(1 - client).Addr(), why}
-		g := groups[k]
-		if g == nil {
-			g = &group{first: f}
-			groups[k] = g
-			order = append(order, k)
-		}
-		g.n++
-	}
-	if len(order) > maxOldTLS {
-		t.Oddities = append(t.Oddities, Oddity{Rule: "tls-old", Severity: "warn", At: groups[order[maxOldTLS]].first.First, Subject: "others",
-			Text: fmt.Sprintf("%d more servers that speak TLS out of date are not listed, %d in all", len(order)-maxOldTLS, len(order))})
-		order = order[:maxOldTLS]
-	}
-	for _, k := range order {
-		g := groups[k]
-		name := k.addr.String()
-		for i := range t.Hosts {
-			if h := &t.Hosts[i]; h.Address == name && len(h.Names) > 0 {
-				name = h.Names[0] + " (" + name + ")"
-				break
-			}
-		}
-		sessions := "1 session"
-		if g.n > 1 {
-			sessions = fmt.Sprintf("%d sessions", g.n)
-		}
-		field := "ip.addr"
-		if k.addr.Is6() {
-			field = "ipv6.addr"
-		}
-		t.Oddities = append(t.Oddities, Oddity{Rule: "tls-old", Severity: "warn", At: g.first.First, Subject: k.addr.String(),
-			Text:            fmt.Sprintf("%s chose %s in %s: whoever reads along may break it", name, k.why, sessions),
-			WiresharkFilter: field + " == " + k.addr.String() + " && tls"})
-	}
+// WeakTLS is a server's choice that whoever reads along may break.
+type WeakTLS struct {
+	Server string // its address
+	Why    string // the version or what the cipher suite lacks
 }
 
-const maxOldTLS = 200 // servers that are listed
+// weakTLS finds the flows whose server chose a version or cipher suite out of
+// date, by flow.
+func weakTLS(flows []*decode.Flow) map[uint32]WeakTLS {
+	out := map[uint32]WeakTLS{}
+	for _, f := range flows {
+		if f.TLSVersion == 0 {
+			continue
+		}
+		if why := tls.Weakness(f.TLSVersion, f.TLSSuite); why != "" {
+			client, _ := f.TLSClient()
+			out[f.ID] = WeakTLS{f.End(1 - client).Addr().String(), why}
+		}
+	}
+	return out
+}

@@ -107,7 +107,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		row.Problem = res.Messages[0]
 	}
 	d.Experiments = []table.Experiment{row}
-	d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t.Bodies)...))
+	d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t)...))
 	d.SetExperiment(name)
 	d.Sort()
 	if err := d.Check(); err != nil {

@@ -23,8 +23,7 @@ type rule struct {
 }
 
 // rules are all that rows can decide. The rules "manifest", "cap-reached",
-// "times-went-back", "tls-old" and those of damaged messages are told where
-// they are met; a capture of a second place is a duplicate-capture told there.
+// "times-went-back" and those of damaged messages are told where they are met; a capture of a second place is a duplicate-capture told there.
 var rules = []rule{
 	{"rate-below", "warn", rateBelow},
 	{"burst-first", "info", burstFirst},
@@ -57,6 +56,7 @@ var rules = []rule{
 	{"duplicate-capture", "info", duplicateCapture},
 	{"capture-loss", "warn", captureLoss},
 	{"not-decrypted", "info", notDecrypted},
+	{"tls-old", "warn", tlsOld},
 	{"unknown-message", "info", unknownMessage},
 }
 
@@ -86,9 +86,9 @@ const (
 
 // findOddities applies every rule to the rows of one experiment: at most
 // maxOddities rows a rule, and one that says how many more there are.
-func findOddities(d *table.Dataset, bodies map[string]sessions.Body) []sessions.Oddity {
+func findOddities(d *table.Dataset, t *sessions.Trace) []sessions.Oddity {
 	e := newEvidence(d)
-	e.bodies = bodies
+	e.bodies, e.weak = t.Bodies, t.Weak
 	var out []sessions.Oddity
 	for _, r := range rules {
 		n, more := 0, sessions.Oddity{}
@@ -147,11 +147,12 @@ type evidence struct {
 	seconds   map[uint32][]sessions.StreamInterval // aliases the table
 	names     map[string]string                    // of addresses
 	captures  map[string]*decode.Capture
-	end       decode.Time              // last packet
-	bodies    map[string]sessions.Body // by message SID
-	stepped   map[string]bool          // captures whose clock stepped back by a second or more
-	listed    map[string]decode.Time   // last listing of a REST resource in traffic
-	moved     map[queueKey][]moved     // made when first asked for
+	end       decode.Time                 // last packet
+	bodies    map[string]sessions.Body    // by message SID
+	weak      map[uint32]sessions.WeakTLS // by flow
+	stepped   map[string]bool             // captures whose clock stepped back by a second or more
+	listed    map[string]decode.Time      // last listing of a REST resource in traffic
+	moved     map[queueKey][]moved        // made when first asked for
 }
 
 func newEvidence(d *table.Dataset) *evidence {
@@ -1836,6 +1837,34 @@ func notDecrypted(e *evidence, add func(sessions.Oddity)) {
 		}
 		add(sessions.Oddity{At: g.first.FirstAt, Subject: address, WiresharkFilter: allOf(addrFilter("addr", address), protocol),
 			Text: fmt.Sprintf("%s with %s could not be read (%s): %s", plural(g.n, "encrypted session", "encrypted sessions"), name, strings.Join(list, ", "), lost)})
+	}
+}
+
+func tlsOld(e *evidence, add func(sessions.Oddity)) {
+	type group struct {
+		first *sessions.Flow
+		n     int64
+	}
+	groups := map[sessions.WeakTLS]*group{}
+	var order []sessions.WeakTLS
+	for i := range e.Flows {
+		f := &e.Flows[i]
+		w := e.weak[f.FlowID]
+		if w.Why == "" {
+			continue
+		}
+		g := groups[w]
+		if g == nil {
+			g = &group{first: f}
+			groups[w] = g
+			order = append(order, w)
+		}
+		g.n++
+	}
+	for _, w := range order {
+		g := groups[w]
+		add(sessions.Oddity{At: g.first.FirstAt, Subject: w.Server, WiresharkFilter: allOf(addrFilter("addr", w.Server), "tls"),
+			Text: fmt.Sprintf("%s chose %s in %s: whoever reads along may break it", e.host(w.Server), w.Why, plural(g.n, "session", "sessions"))})
 	}
 }
 
