@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/sessions"
 )
 
 // FlowOptions choose what Flow writes and how.
@@ -85,21 +86,9 @@ func Flow(w io.Writer, d *table.Dataset, o FlowOptions) error {
 			return fmt.Errorf("report: no call %q in the dataset; `calls` lists them", show(o.CallID, 80))
 		}
 	case "scenario":
-		by := map[string][]int{}
-		names := []string{}
-		for i := range d.Calls {
-			c := &d.Calls[i]
-			k := callKey{c.Experiment, c.CallID}
-			if len(f.signals[k]) == 0 && len(f.streams[k]) == 0 || o.CallID != "" && c.CallID != o.CallID && c.CallSID != o.CallID {
-				continue
-			}
-			t := scenarioTitle(c)
-			if by[t] == nil {
-				names = append(names, t)
-			}
-			by[t] = append(by[t], i)
-		}
-		f.order(names, by)
+		names, by, _ := f.byScenario(func(c *sessions.Call) bool {
+			return o.CallID == "" || c.CallID == o.CallID || c.CallSID == o.CallID
+		})
 		for _, name := range names {
 			l, _ := f.typical(by[name], "s")
 			if l == nil {

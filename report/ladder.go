@@ -673,16 +673,18 @@ func scenarioTitle(c *sessions.Call) string {
 	return t
 }
 
-// scenarios groups the calls that have something to draw, each group with its
-// typical ladder first.
-func (f *flows) scenarios() []Scenario {
-	by := map[string][]int{}
-	names := []string{}
+// byScenario groups those calls, by their index, that have something to draw;
+// silent are those that have not.
+func (f *flows) byScenario(take func(*sessions.Call) bool) (names []string, by map[string][]int, silent []int) {
+	by = map[string][]int{}
 	for i := range f.d.Calls {
 		c := &f.d.Calls[i]
+		if !take(c) {
+			continue
+		}
 		k := callKey{c.Experiment, c.CallID}
 		if len(f.signals[k]) == 0 && len(f.streams[k]) == 0 {
-			f.silent = append(f.silent, i)
+			silent = append(silent, i)
 			continue
 		}
 		t := scenarioTitle(c)
@@ -692,6 +694,14 @@ func (f *flows) scenarios() []Scenario {
 		by[t] = append(by[t], i)
 	}
 	f.order(names, by)
+	return names, by, silent
+}
+
+// scenarios groups the calls that have something to draw, each group with its
+// typical ladder first.
+func (f *flows) scenarios() []Scenario {
+	names, by, silent := f.byScenario(func(*sessions.Call) bool { return true })
+	f.silent = silent
 	out := []Scenario{}
 	ladders := 0
 	if len(names) > maxKinds {
