@@ -153,8 +153,7 @@ func (w *walker) text() (s []byte, ok bool) {
 	if cap(w.buf) < len(raw) {
 		w.buf = make([]byte, 0, len(raw))
 	}
-	w.buf = unquote(raw, w.buf[:0])
-	return w.buf, true
+	return unquote(raw, w.buf[:0]), true // it may alias the input, which is no memory to write to
 }
 
 // value writes the next value; kind is the secret that its key names.

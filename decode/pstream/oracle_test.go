@@ -29,7 +29,10 @@ func FuzzPlain(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	var m Message // used again, as callers do
+	f.Add([]byte("{\"sdp\":\"a=crypto:1 X\xecinline:QUJD|2\"}"))
+	f.Add([]byte("{\"é\":1,\"\xff\xff\xff\":2,\"b\":{\"c\":3}}")) // a key as it stands, then one that needs memory
 	f.Fuzz(func(t *testing.T, text []byte) {
+		given := string(text)
 		var want Message
 		err, wantErr := Decode(text, &m), plainDecode(text, &want)
 		have := m
@@ -50,6 +53,9 @@ func FuzzPlain(f *testing.F) {
 		}
 		if a, b := Scrub(string(text)), plainScrub(string(text)); a != b {
 			t.Fatalf("%q:\nhave %q\nwant %q", text, a, b)
+		}
+		if string(text) != given {
+			t.Fatalf("%q was written over: %q", given, text)
 		}
 	})
 }
@@ -705,7 +711,10 @@ func plainScrub(s string) string {
 			// The name before, the value after, either in quotes.
 			name := s[done:i]
 			name = strings.TrimRight(name[max(0, len(name)-64):], " \"'\\")
-			name = name[strings.LastIndexFunc(name, func(r rune) bool { return !plainIsName(r) })+1:]
+			if n := strings.LastIndexFunc(name, func(r rune) bool { return !plainIsName(r) }); n >= 0 {
+				_, size := utf8.DecodeRuneInString(name[n:])
+				name = name[n+size:]
+			}
 			kind := plainSecretKey(name)
 			if kind == "" || name == "" {
 				continue
