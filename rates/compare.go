@@ -83,9 +83,7 @@ type groupOf struct {
 type side struct {
 	samples [metricCount][]float64
 	rows    []Rate
-	runs    []Run
-	whole   bool // runs are those of rows, each with its sums
-	opt     Options
+	tol     float64 // percent, of the last run; 0 unknown
 }
 
 // Comparison collects the rows of two sets of experiments, OLD and NEW, one
@@ -102,45 +100,37 @@ func (o Options) NewComparison() *Comparison {
 }
 
 // Old takes an experiment of the old set: its rows of tables rates, calls and
-// streams, and of arrivals, call resources and messages with the options it was
-// analysed with, from which the sums behind its rates are made again. Nothing
-// of the slices is kept.
-func (c *Comparison) Old(r []Rate, calls []sessions.Call, streams []sessions.Stream, arrivals []sessions.Arrival, resources []sessions.CallResource, messages []sessions.Message, opt Options) {
-	c.add(0, r, calls, streams, Measure(arrivals, resources, messages, opt), opt)
+// streams, and the tolerance that it was analysed with, in percent, 0 when that
+// is not known. Nothing of the slices is kept.
+func (c *Comparison) Old(r []Rate, calls []sessions.Call, streams []sessions.Stream, tolerancePct float64) {
+	c.add(0, r, calls, streams, tolerancePct)
 }
 
 // New takes an experiment of the new set, like Old.
-func (c *Comparison) New(r []Rate, calls []sessions.Call, streams []sessions.Stream, arrivals []sessions.Arrival, resources []sessions.CallResource, messages []sessions.Message, opt Options) {
-	c.add(1, r, calls, streams, Measure(arrivals, resources, messages, opt), opt)
+func (c *Comparison) New(r []Rate, calls []sessions.Call, streams []sessions.Stream, tolerancePct float64) {
+	c.add(1, r, calls, streams, tolerancePct)
 }
 
 func (c *Comparison) group(k groupOf) *[2]side {
 	g := c.groups[k]
 	if g == nil {
-		g = &[2]side{{whole: true}, {whole: true}}
+		g = &[2]side{}
 		c.groups[k] = g
 	}
 	return g
 }
 
-func (c *Comparison) add(which int, rows []Rate, calls []sessions.Call, streams []sessions.Stream, runs []Run, opt Options) {
+func (c *Comparison) add(which int, rows []Rate, calls []sessions.Call, streams []sessions.Stream, tolerancePct float64) {
 	media := groupOf{kind: "capture"} // where calls and streams belong
 	for i := range rows {
 		r := &rows[i]
-		k := groupOf{r.Kind, r.X, r.ExpectedPerS}
-		if k.expected.Known {
-			k.expected.V = significant(k.expected.V) // mixed sizes differ in the last digits
-		}
+		k := groupOf{r.Kind, r.X, alikeExpected(r)}
 		if media.kind != "calls" {
 			media = k // the calls' group when there is one, else the first
 		}
 		s := &c.group(k)[which]
 		s.rows = append(s.rows, *r)
-		s.opt = opt
-		at := slices.IndexFunc(runs, func(x Run) bool { return sameRate(&x.Rate, r) })
-		if s.whole = s.whole && at >= 0; s.whole {
-			s.runs = append(s.runs, runs[at])
-		}
+		s.tol = tolerancePct
 		s.add(metricObserved, r.ObservedPerS)
 		s.add(metricSustained, r.SustainedPerS)
 		s.add(metricWait, r.WaitP50S)
@@ -164,33 +154,21 @@ func (s *side) add(m int, v sessions.Float) {
 	}
 }
 
-// sameRate tells that a row was made again as it was written: then the sums
-// behind it are known too.
-func sameRate(a, b *Rate) bool {
-	return a.Kind == b.Kind && a.Queue == b.Queue && a.QueueBy == b.QueueBy && a.Items == b.Items && b.Repeats == 1 &&
-		a.GuaranteePerS == b.GuaranteePerS && a.ObservedLowPerS == b.ObservedLowPerS && a.ObservedHighPerS == b.ObservedHighPerS &&
-		a.SustainedLowPerS == b.SustainedLowPerS && a.SustainedHighPerS == b.SustainedHighPerS && a.Verdict == b.Verdict
-}
-
-// verdicts are the realised and the sustained one of all runs of a side: of
-// their sums (CombineRuns) where these are known, else what all of them say.
+// verdicts are the realised and the sustained one of all runs of a side taken
+// together; where that is undetermined, what all of them say.
 func (s *side) verdicts(tolerancePct float64) (realised, sustained string) {
-	opt := s.opt
-	opt.TolerancePct = cmp.Or(opt.TolerancePct, tolerancePct)
-	switch {
-	case len(s.rows) == 0:
+	switch len(s.rows) {
+	case 0:
 		return "", ""
-	case len(s.rows) == 1:
+	case 1:
 		return s.rows[0].Verdict, s.rows[0].SustainedVerdict
-	case s.whole:
-		g := s.rows[0].GuaranteePerS
-		alike := !slices.ContainsFunc(s.rows, func(r Rate) bool { return r.GuaranteePerS != g })
-		opt.GuaranteePerS = g
-		if r, ok := CombineRuns(s.runs, opt); ok && alike {
-			realised = r.Verdict
-			if r.SustainedPerS.Known {
-				sustained = r.SustainedVerdict
-			}
+	}
+	opt := Options{GuaranteePerS: s.rows[0].GuaranteePerS, TolerancePct: cmp.Or(s.tol, tolerancePct)}
+	alike := !slices.ContainsFunc(s.rows, func(r Rate) bool { return r.GuaranteePerS != opt.GuaranteePerS })
+	if r, ok := CombineRuns(s.rows, opt); ok && alike && r.Repeats == int64(len(s.rows)) {
+		realised = r.Verdict
+		if r.SustainedPerS.Known {
+			sustained = r.SustainedVerdict
 		}
 	}
 	if realised == "" || realised == undetermined {
@@ -210,6 +188,15 @@ func unanimous(rows []Rate, of func(*Rate) string) string {
 		}
 	}
 	return of(&rows[0])
+}
+
+// alikeExpected is what runs that measured the same are expected to show: with
+// mixed sizes it differs in the last digits.
+func alikeExpected(r *Rate) sessions.Float {
+	if !r.ExpectedPerS.Known {
+		return sessions.Float{}
+	}
+	return sessions.Float{V: significant(r.ExpectedPerS.V), Known: true}
 }
 
 // significant is x to four digits.

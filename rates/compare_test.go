@@ -305,9 +305,9 @@ func TestComparison(t *testing.T) {
 			rows[0].Experiment = exp
 			streams := []sessions.Stream{{LostPct: some(float64(2*which) + 0.1*float64(i)), MOS: some(4)}}
 			if which == 0 {
-				c.Old(rows, nil, streams, nil, nil, ms, Options{})
+				c.Old(rows, nil, streams, 0)
 			} else {
-				c.New(rows, nil, streams, nil, nil, ms, Options{})
+				c.New(rows, nil, streams, 0)
 			}
 		}
 	}
@@ -342,7 +342,7 @@ func TestComparison(t *testing.T) {
 func TestOneSided(t *testing.T) {
 	c := Options{}.NewComparison()
 	ms := steady(100)
-	c.New(Compute(nil, nil, ms, Options{}), nil, nil, nil, nil, ms, Options{})
+	c.New(Compute(nil, nil, ms, Options{}), nil, nil, 0)
 	for _, r := range c.Changes() {
 		if r.Old.Known || r.OldN != 0 || r.NewN != 1 || r.Result != "" || r.Note != "no value in OLD" || r.P.Known {
 			t.Errorf("%+v", r)

@@ -159,5 +159,6 @@ func (m *measurement) latency() {
 		return
 	}
 	slices.Sort(ms)
+	m.run.LatencyBy = m.latencyBy
 	m.run.LatencyP50MS, m.run.LatencyMaxMS = some(quantile(ms, 50)), some(ms[len(ms)-1])
 }

@@ -107,7 +107,13 @@ func TestLatencyColumns(t *testing.T) {
 	if holds := r.LatencyMaxMS.V < 50; holds == strings.Contains(r.Reason, "does not hold") {
 		t.Errorf("%v: %s", r.LatencyMaxMS, r.Reason)
 	}
-	if r := Compute(as, nil, nil, Options{})[0]; r.LatencyP50MS.Known || r.LatencyMaxMS.Known {
+	for i := range ls {
+		ls[i].By, ls[i].MS = "handshake", 60
+	}
+	if r := Compute(as, nil, nil, Options{Latencies: ls})[0]; r.LatencyBy != "handshake" || !strings.Contains(r.Reason, "which may not hold") {
+		t.Errorf("a bound over 50 ms is no latency over 50 ms: %s", r.Reason)
+	}
+	if r := Compute(as, nil, nil, Options{})[0]; r.LatencyBy != "" || r.LatencyP50MS.Known || r.LatencyMaxMS.Known {
 		t.Errorf("a latency of nothing: %+v", r)
 	}
 }

@@ -32,6 +32,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/sessions"
 )
 
@@ -65,37 +66,10 @@ func (o Options) tolerance() float64 {
 	return 0.05
 }
 
-// Run is one queue of one run: its row, and the sums behind its realised rate
-// that CombineRuns needs and the row has no columns for.
-type Run struct {
-	Rate
-	SpanS       float64 // T: first to last instant, over all stretches
-	SpanErrorS  float64 // w: the true span is within SpanErrorS of SpanS
-	IdleS       float64 // u: at most so much of SpanS was idle (two observed calls)
-	SegmentsMin int64   // fewest segments that left in the span
-	SegmentsMax int64   // most
-	ItemsMin    int64   // fewest items
-	ItemsMax    int64   // most
-	Busy        bool    // a backlog was shown
-}
-
 // Compute makes the rates of one run. arrivals are in queue order; messages
 // and calls in any order. Nothing of the input is kept or changed.
 func Compute(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message, opt Options) []Rate {
-	runs := Measure(arrivals, calls, messages, opt)
-	if len(runs) == 0 {
-		return nil
-	}
-	out := make([]Rate, len(runs))
-	for i := range runs {
-		out[i] = runs[i].Rate
-	}
-	return out
-}
-
-// Measure is Compute with the sums that CombineRuns needs.
-func Measure(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message, opt Options) []Run {
-	var out []Run
+	var out []Rate
 	list := queues(arrivals, calls, messages, opt)
 	posted := postsByQueue(list, opt.Posts)
 	for i, q := range list {
@@ -105,10 +79,9 @@ func Measure(arrivals []sessions.Arrival, calls []sessions.CallResource, message
 	return out
 }
 
-func (q *queue) measure(opt Options) Run {
+func (q *queue) measure(opt Options) Rate {
 	m := &measurement{queue: q, opt: opt, g: opt.guarantee(), tol: opt.tolerance()}
-	r := &m.run
-	r.Rate = Rate{
+	m.run = Rate{
 		Experiment: q.experiment, Kind: q.kind, Queue: q.name, QueueBy: q.by, Repeats: 1,
 		GuaranteePerS: m.g, QueueLimitedBy: "unknown", Clock: "provider",
 		Verdict: undetermined, SustainedVerdict: undetermined, X: q.x,
@@ -124,7 +97,7 @@ func (q *queue) measure(opt Options) Run {
 	m.order()
 	m.queueSide()
 	m.latency()
-	r.Reason = m.reason()
+	m.run.Reason = m.reason()
 	return m.run
 }
 
@@ -134,7 +107,8 @@ type measurement struct {
 	opt  Options
 	g    float64 // guarantee, segments a second
 	tol  float64 // tolerance, a fraction
-	run  Run
+	run  Rate
+	p    span   // of the realised rate
 	seg  bounds // realised rate in segments a second
 	sus  sustained
 	note notes
@@ -233,8 +207,12 @@ func certain(t, w, idle float64, min, max int64) bounds {
 // realised writes the realised rate of span p.
 func (m *measurement) realised(p span) {
 	r := &m.run
-	r.SpanS, r.SpanErrorS, r.IdleS = p.t, p.w, p.idle
-	r.SegmentsMin, r.SegmentsMax, r.ItemsMin, r.ItemsMax = p.segMin, p.segMax, p.itemMin, p.itemMax
+	m.p = p
+	r.SpanS, r.SpanErrorS, r.IdleS = some(p.t), some(p.w), some(p.idle)
+	r.ItemsLow, r.ItemsHigh = decode.Some(p.itemMin), decode.Some(p.itemMax)
+	if m.segmented {
+		r.SegmentsLow, r.SegmentsHigh = decode.Some(p.segMin), decode.Some(p.segMax)
+	}
 	m.seg = certain(p.t, p.w, p.idle, p.segMin, p.segMax)
 	it := certain(p.t, p.w, p.idle, p.itemMin, p.itemMax)
 	if !it.has {
@@ -247,7 +225,7 @@ func (m *measurement) realised(p span) {
 			r.ObservedSegmentsPerS = some(m.seg.point)
 		}
 	}
-	if r.Busy && m.segmented {
+	if r.Backlog && m.segmented {
 		r.Verdict = verdict(m.seg, m.g, m.tol)
 	}
 }
@@ -268,7 +246,7 @@ func (m *measurement) timed(s *series) {
 	}
 	st := m.backlog(s)
 	if len(st) > 0 {
-		m.run.Busy = true
+		m.run.Backlog = true
 		var p span
 		for _, x := range st {
 			p = p.plus(s.span(x.a, x.b))
@@ -408,7 +386,7 @@ func (m *measurement) twoCalls() (span, bool) {
 		m.note.idle = u
 	default:
 		p.idle = u
-		m.run.Busy = true
+		m.run.Backlog = true
 		m.note.even = true
 	}
 	return p, true

@@ -172,8 +172,8 @@ func TestCharges(t *testing.T) {
 	for i, k := range []int64{1, 7, 2} {
 		ms[i].Segments, ms[i].SentAt = known(k), at([]float64{0, 7, 9}[i])
 	}
-	runs := Measure(nil, nil, ms, Options{})
-	if r := runs[0]; r.SegmentsMin != 8 || r.SegmentsMax != 9 || r.SpanS != 9 || r.SpanErrorS != 1 || r.ItemsMin != 2 {
+	runs := Compute(nil, nil, ms, Options{})
+	if r := runs[0]; r.SegmentsLow.V != 8 || r.SegmentsHigh.V != 9 || r.SpanS.V != 9 || r.SpanErrorS.V != 1 || r.ItemsLow.V != 2 {
 		t.Errorf("%+v", r)
 	}
 	near(t, "observed segments", runs[0].ObservedSegmentsPerS, 8.5/9)
@@ -181,8 +181,8 @@ func TestCharges(t *testing.T) {
 	near(t, "expected items", runs[0].ExpectedPerS, 3.0/10)
 	// 1 and 7 in the first second: either may have been first, so 9, 3 or 8 are left.
 	ms[1].SentAt = at(0)
-	if r := Measure(nil, nil, ms, Options{})[0]; r.SegmentsMin != 3 || r.SegmentsMax != 9 {
-		t.Errorf("S in [%d, %d], want [3, 9]", r.SegmentsMin, r.SegmentsMax)
+	if r := Compute(nil, nil, ms, Options{})[0]; r.SegmentsLow.V != 3 || r.SegmentsHigh.V != 9 {
+		t.Errorf("S in [%d, %d], want [3, 9]", r.SegmentsLow.V, r.SegmentsHigh.V)
 	}
 	if r := one(t, ms, Options{Segmenting: "gsm"}); r.Segments.Known || r.ExpectedPerS.Known || !r.ObservedPerS.Known || r.Verdict != undetermined {
 		t.Errorf("no segments are known: %+v", r)
@@ -224,7 +224,7 @@ func TestSpanHoldsEveryOrder(t *testing.T) {
 }
 
 func TestCounting(t *testing.T) {
-	plain := Measure(nil, nil, steady(100), Options{})[0]
+	plain := Compute(nil, nil, steady(100), Options{})[0]
 	for _, c := range []struct {
 		name            string
 		change          func(m *sessions.Message)
@@ -244,17 +244,17 @@ func TestCounting(t *testing.T) {
 			ms[i].QueuedAt = at(float64(i / 40))
 		}
 		c.change(&ms[70])
-		r := Measure(nil, nil, ms, Options{})[0]
-		if r.SegmentsMax-r.SegmentsMin != c.max-c.min || r.SpanS != 97 && r.SpanS != 96 || float64(r.SegmentsMax) > r.SpanS {
-			t.Errorf("%s: S in [%d, %d] of %v s", c.name, r.SegmentsMin, r.SegmentsMax, r.SpanS)
+		r := Compute(nil, nil, ms, Options{})[0]
+		if r.SegmentsHigh.V-r.SegmentsLow.V != c.max-c.min || r.SpanS.V != 97 && r.SpanS.V != 96 || float64(r.SegmentsHigh.V) > r.SpanS.V {
+			t.Errorf("%s: S in [%d, %d] of %v s", c.name, r.SegmentsLow.V, r.SegmentsHigh.V, r.SpanS.V)
 		}
-		if r.SegmentsMin != c.min-int64(97-r.SpanS) {
-			t.Errorf("%s: at least %d segments in %v s", c.name, r.SegmentsMin, r.SpanS)
+		if r.SegmentsLow.V != c.min-int64(97-r.SpanS.V) {
+			t.Errorf("%s: at least %d segments in %v s", c.name, r.SegmentsLow.V, r.SpanS.V)
 		}
 		if r.Failed != c.failed || r.NotSent != c.notSent || r.Items != 99 {
 			t.Errorf("%s: items %d, failed %d, not sent %d", c.name, r.Items, r.Failed, r.NotSent)
 		}
-		if !r.Busy || !plain.Busy {
+		if !r.Backlog || !plain.Backlog {
 			t.Errorf("%s: no backlog", c.name)
 		}
 	}
@@ -547,7 +547,7 @@ func TestWindows(t *testing.T) {
 }
 
 func TestCombineRuns(t *testing.T) {
-	var runs []Run
+	var runs []Rate
 	for i := range 4 {
 		as := paper(20, 1)
 		for j := range as {
@@ -556,10 +556,10 @@ func TestCombineRuns(t *testing.T) {
 				as[j].ArrivedAt += sessions.Time(i * 1e6)
 			}
 		}
-		runs = append(runs, Measure(as, nil, nil, Options{})...)
+		runs = append(runs, Compute(as, nil, nil, Options{})...)
 	}
 	r, ok := CombineRuns(runs, Options{})
-	if !ok || r.Method != "runs" || r.Repeats != 4 || r.X != known(20) || r.Items != 8 {
+	if !ok || r.Method != "runs" || r.Repeats != 4 || r.X != known(20) || r.Items != 8 || r.Experiment != "run-*" {
 		t.Fatalf("%+v", r)
 	}
 	near(t, "observed", r.ObservedPerS, 1)
@@ -571,6 +571,12 @@ func TestCombineRuns(t *testing.T) {
 	}
 	if r, ok := CombineRuns(runs[:2], Options{}); !ok || r.SustainedPerS.Known || !r.ObservedPerS.Known || !strings.Contains(r.Reason, "fewer than 3 runs") {
 		t.Errorf("%+v", r)
+	}
+	other := runs[3]
+	other.X = known(40)
+	got := Combine([]Rate{runs[0], other, runs[1], runs[2]}, Options{}, func(e string) bool { return e == "run-2" })
+	if len(got) != 3 || got[0].Repeats != 2 || got[0].Experiment != "run-*" || !reflect.DeepEqual(got[1], other) || got[2].Experiment != "run-2" {
+		t.Errorf("sets of runs: %+v", got)
 	}
 	if _, ok := CombineRuns(nil, Options{}); ok {
 		t.Error("something of nothing")
@@ -719,12 +725,12 @@ func FuzzCompute(f *testing.F) {
 					ArrivedAt: when(y), ArrivedBy: []string{"pstream-invite", "resource", "", "tls-record"}[y>>1&3], ArrivedErrorMS: ms1, WaitS: ms1})
 			}
 		}
-		runs := Measure(as, cs, ms, opt)
+		runs := Compute(as, cs, ms, opt)
 		for i := range runs {
-			checkRow(t, &runs[i].Rate)
+			checkRow(t, &runs[i])
 		}
 		slices.Reverse(ms)
-		again := Measure(as, cs, ms, opt)
+		again := Compute(as, cs, ms, opt)
 		if !reflect.DeepEqual(runs, again) {
 			t.Errorf("the order of messages matters:\n%+v\n%+v", runs, again)
 		}

@@ -95,15 +95,15 @@ func (m *measurement) reason() string {
 		s.WriteString("no rate: the call queued last arrived before the one queued first")
 	case !m.segmented:
 		s.WriteString("no verdict: the segments of some messages are not known")
-	case !r.Busy && n.notAllBusy:
+	case !r.Backlog && n.notAllBusy:
 		s.WriteString("no verdict: a run has no backlog that is shown")
-	case !r.Busy && n.noQueueTimes:
+	case !r.Backlog && n.noQueueTimes:
 		s.WriteString("no verdict: " + whyNoQueueTimes)
-	case !r.Busy && n.idle > 0:
-		s.WriteString("no verdict: no backlog is shown: up to " + Number(n.idle) + " s of the " + Number(r.SpanS) + " s may have been idle, more than a tenth")
-	case !r.Busy && r.ItemsMax < minGaps:
-		s.WriteString("no verdict: no backlog can be shown by " + whyFew(int(r.ItemsMax)+1))
-	case !r.Busy:
+	case !r.Backlog && n.idle > 0:
+		s.WriteString("no verdict: no backlog is shown: up to " + Number(n.idle) + " s of the " + Number(m.p.t) + " s may have been idle, more than a tenth")
+	case !r.Backlog && m.p.itemMax < minGaps:
+		s.WriteString("no verdict: no backlog can be shown by " + whyFew(int(m.p.itemMax)+1))
+	case !r.Backlog:
 		s.WriteString("no verdict: " + whyNoBacklog)
 	default:
 		if m.sized() {
@@ -134,8 +134,8 @@ func (m *measurement) reason() string {
 		s.WriteString(" First in, first out is assumed")
 		if n.even {
 			s.WriteString(", and even service")
-			if r.IdleS > 0 {
-				s.WriteString(" (at most " + Number(r.IdleS) + " s idle)")
+			if m.p.idle > 0 {
+				s.WriteString(" (at most " + Number(m.p.idle) + " s idle)")
 			}
 		}
 		s.WriteString(".")
@@ -189,17 +189,20 @@ func (m *measurement) tellQueueSide(s *strings.Builder) {
 			how = "between two captures, by their clocks"
 		}
 		s.WriteString(" Network part of an arrival: at most " + Number(r.LatencyMaxMS.V) + " ms, " + how + "; less than " + Number(seconds(packetBound)*1000) + " ms is assumed, which ")
-		if r.LatencyMaxMS.V < seconds(packetBound)*1000 {
+		switch {
+		case r.LatencyMaxMS.V < seconds(packetBound)*1000:
 			s.WriteString("holds.")
-		} else {
+		case m.latencyBy == "captures":
 			s.WriteString("does not hold.")
+		default: // the bound is larger, the latency need not be
+			s.WriteString("may not hold.")
 		}
 	}
 }
 
 // sized tells that items and segments are not the same.
 func (m *measurement) sized() bool {
-	return m.run.SegmentsMin != m.run.ItemsMin || m.run.SegmentsMax != m.run.ItemsMax
+	return m.p.segMin != m.p.itemMin || m.p.segMax != m.p.itemMax
 }
 
 func count(n int, what string) string {

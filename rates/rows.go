@@ -47,4 +47,15 @@ type Rate struct {
 	Verdict              string         `col:"verdict" enum:"exceeds|meets|below|undetermined" doc:"of the realised rate, in this run"`
 	SustainedVerdict     string         `col:"sustained_verdict" enum:"exceeds|meets|below|undetermined" doc:"of the sustained rate, of the provider"`
 	Reason               string         `col:"reason" doc:"why the verdict is what it is"`
+
+	// The sums behind the realised rate, from which the rows of several runs are taken together.
+	SpanS        sessions.Float `col:"span_s" unit:"s" doc:"first to last instant; of the stretches with a backlog, when one is shown"`
+	SpanErrorS   sessions.Float `col:"span_error_s" unit:"s" doc:"the true span is within this of span_s"`
+	IdleS        sessions.Float `col:"idle_s" unit:"s" doc:"at most so much of the span was idle (two observed calls)"`
+	SegmentsLow  sessions.Int   `col:"segments_low" doc:"segments that left in the span, fewest"`
+	SegmentsHigh sessions.Int   `col:"segments_high" doc:"segments that left in the span, most"`
+	ItemsLow     sessions.Int   `col:"items_low" doc:"items that left in the span, fewest"`
+	ItemsHigh    sessions.Int   `col:"items_high" doc:"items that left in the span, most"`
+	LatencyBy    string         `col:"latency_by" enum:"handshake|captures" doc:"how latency_* is known: at most half a handshake's round trip, or the time between two captures"`
+	Backlog      bool           `col:"backlog" doc:"a backlog is shown in the span, so that its rate is the queue's"`
 }

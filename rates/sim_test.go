@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/twtrace/twtrace/decode"
 )
 
 // The simulation: services of known rate, seen through known clocks. It runs
@@ -290,11 +292,12 @@ func repeats(m model, r, n int, between float64, runs int) *outcome {
 	o := &outcome{runs: runs}
 	for range runs {
 		rate := rateIn(rng, false)
-		var rs []Run
+		var rs []Rate
 		for range r {
 			x := simulate(rng, m, n+2, rate/(1+between*rng.NormFloat64()), false)
 			t := seconds(x.items[n+1].d - x.items[0].d)
-			run := Run{SpanS: t, SpanErrorS: 0.1, SegmentsMin: int64(n + 1), SegmentsMax: int64(n + 1), ItemsMin: int64(n + 1), ItemsMax: int64(n + 1), Busy: true}
+			k := decode.Some(int64(n + 1))
+			run := Rate{SpanS: some(t), SpanErrorS: some(0.1), SegmentsLow: k, SegmentsHigh: k, ItemsLow: k, ItemsHigh: k, Backlog: true}
 			run.ObservedLowPerS = some(1)
 			run.Segments.Known, run.Segments.V, run.Items = true, int64(n+2), int64(n+2)
 			rs = append(rs, run)

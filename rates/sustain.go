@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"unicode/utf8"
 
 	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/twtrace/twtrace/sessions"
 )
 
 // sustained is the sustained rate, in segments a second, or why there is none.
@@ -288,40 +291,44 @@ func (s *series) bucket(r *sustained, x stretch, first span, mean float64) {
 	r.burstHi = n - float64(r.lo/size*max(first.t-first.w, 0)) + off
 }
 
-// CombineRuns makes one row of R runs of the same experiment. Their realised
-// intervals add up; with at least three runs that each had a backlog the runs
-// are batches of one sustained rate, method "runs". ok is false when there is
+// CombineRuns makes one row of the rows of R runs that measured the same. Their
+// realised intervals add up; with at least three runs that each had a backlog
+// the runs are batches of one sustained rate, method "runs". Column experiment
+// is what their names begin with, and an asterisk. ok is false when there is
 // nothing to combine. The order of runs does not matter.
-func CombineRuns(runs []Run, opt Options) (Rate, bool) {
-	rs := slices.Clone(runs)
-	rs = slices.DeleteFunc(rs, func(r Run) bool { return !r.ObservedLowPerS.Known || !(r.SpanS > 0) || r.SegmentsMin <= 0 })
+func CombineRuns(runs []Rate, opt Options) (Rate, bool) {
+	rs := slices.DeleteFunc(slices.Clone(runs), func(r Rate) bool {
+		return r.Repeats > 1 || !r.ObservedLowPerS.Known || !(r.SpanS.V > 0) || r.ItemsLow.V <= 0
+	})
 	if len(rs) == 0 {
 		return Rate{}, false
 	}
-	slices.SortFunc(rs, func(a, b Run) int {
+	slices.SortFunc(rs, func(a, b Rate) int {
 		return cmp.Or(cmp.Compare(a.Experiment, b.Experiment), cmp.Compare(a.Queue, b.Queue),
-			cmp.Compare(a.SpanS, b.SpanS), cmp.Compare(a.SegmentsMin, b.SegmentsMin), cmp.Compare(a.SegmentsMax, b.SegmentsMax), cmp.Compare(a.SpanErrorS, b.SpanErrorS), cmp.Compare(a.IdleS, b.IdleS))
+			cmp.Compare(a.SpanS.V, b.SpanS.V), cmp.Compare(a.SegmentsLow.V, b.SegmentsLow.V), cmp.Compare(a.SegmentsHigh.V, b.SegmentsHigh.V), cmp.Compare(a.SpanErrorS.V, b.SpanErrorS.V), cmp.Compare(a.IdleS.V, b.IdleS.V))
 	})
 	first := &rs[0]
 	m := &measurement{queue: &queue{segmented: true}, opt: opt, g: opt.guarantee(), tol: opt.tolerance()}
-	m.run.Rate = Rate{
+	m.run = Rate{
 		Experiment: first.Experiment, Kind: first.Kind, Queue: first.Queue, QueueBy: first.QueueBy, X: first.X, Clock: first.Clock,
-		Repeats: int64(len(rs)), GuaranteePerS: m.g, QueueLimitedBy: "unknown",
+		Repeats: int64(len(rs)), GuaranteePerS: m.g, QueueLimitedBy: "unknown", Backlog: true,
 		Verdict: undetermined, SustainedVerdict: undetermined, Segments: first.Segments,
+	}
+	if len(rs) > 1 {
+		m.run.Experiment = commonPrefix(first.Experiment, rs[len(rs)-1].Experiment) + "*"
 	}
 	r := &m.run
 	var p span
-	r.Busy = true
 	segments := int64(0)
 	for i := range rs {
 		x := &rs[i]
-		p = p.plus(span{x.SpanS, x.SpanErrorS, x.IdleS, x.SegmentsMin, x.SegmentsMax, x.ItemsMin, x.ItemsMax})
+		p = p.plus(span{x.SpanS.V, x.SpanErrorS.V, x.IdleS.V, x.SegmentsLow.V, x.SegmentsHigh.V, x.ItemsLow.V, x.ItemsHigh.V})
 		r.Items += x.Items
 		r.NotSent += x.NotSent
 		r.Failed += x.Failed
 		segments += x.Segments.V
-		m.segmented = m.segmented && x.Segments.Known
-		r.Busy = r.Busy && x.Busy
+		m.segmented = m.segmented && x.Segments.Known && x.SegmentsLow.Known && x.SegmentsHigh.Known
+		r.Backlog = r.Backlog && x.Backlog
 		if x.X != r.X {
 			r.X.Known, r.X.V = false, 0
 		}
@@ -345,14 +352,14 @@ func CombineRuns(runs []Run, opt Options) (Rate, bool) {
 		m.sus.why = "fewer than 3 runs"
 	case !m.segmented:
 		m.sus.why = "the segments of some messages are not known"
-	case !r.Busy:
+	case !r.Backlog:
 		m.sus.why = "a run has no backlog that is shown"
 	default:
 		f := runsFit(rs)
 		m.sus.method, m.sus.gaps = "runs", len(rs)
 		m.sus = m.sus.with(f, f.ends(p))
 	}
-	if !r.Busy {
+	if !r.Backlog {
 		m.note.notAllBusy = true
 	}
 	if m.sus.ok {
@@ -361,20 +368,73 @@ func CombineRuns(runs []Run, opt Options) (Rate, bool) {
 		r.SustainedVerdict = verdict(bounds{lo: m.sus.lo, point: m.sus.point, hi: m.sus.hi, has: true, hasHi: true}, m.g, m.tol)
 	}
 	r.Reason = m.reason()
-	return r.Rate, true
+	if m.sus.ok {
+		r.Reason += " Sustained is what runs of this size tend to, a burst in them included."
+	}
+	return *r, true
+}
+
+// Combine makes, of the rows of many runs, one row of each set of runs that
+// measured the same: of one kind, x, promise and expected rate, of runs alike
+// by apart. A run that is alone of its set keeps its row. Rows that are
+// combined already are left out.
+func Combine(rows []Rate, opt Options, apart func(experiment string) bool) []Rate {
+	type set struct {
+		kind     string
+		x        sessions.Int
+		promise  float64
+		expected sessions.Float
+		apart    bool
+	}
+	sets := map[set][]Rate{}
+	var order []set
+	for _, r := range rows {
+		if r.Repeats > 1 {
+			continue
+		}
+		k := set{r.Kind, r.X, r.GuaranteePerS, alikeExpected(&r), apart(r.Experiment)}
+		if sets[k] == nil {
+			order = append(order, k)
+		}
+		sets[k] = append(sets[k], r)
+	}
+	var out []Rate
+	for _, k := range order {
+		rs := sets[k]
+		opt.GuaranteePerS = k.promise
+		if r, ok := CombineRuns(rs, opt); ok && len(rs) > 1 {
+			out = append(out, r)
+		} else {
+			out = append(out, rs...)
+		}
+	}
+	return out
+}
+
+// commonPrefix is what two names begin with, in whole runes. Of sorted names
+// the first and the last have in common what all have.
+func commonPrefix(a, b string) string {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	for n > 0 && n < len(a) && !utf8.RuneStart(a[n]) {
+		n--
+	}
+	return a[:n]
 }
 
 // runsFit is scatter with whole runs as batches.
-func runsFit(rs []Run) fit {
+func runsFit(rs []Rate) fit {
 	var t, s float64
 	for i := range rs {
-		t += rs[i].SpanS
-		s += (float64(rs[i].SegmentsMin) + float64(rs[i].SegmentsMax)) / 2
+		t += rs[i].SpanS.V
+		s += (float64(rs[i].SegmentsLow.V) + float64(rs[i].SegmentsHigh.V)) / 2
 	}
 	f := fit{g: t / s}
 	sum := 0.0
 	for i := range rs {
-		e := rs[i].SpanS - float64(f.g*(float64(rs[i].SegmentsMin)+float64(rs[i].SegmentsMax)))/2
+		e := rs[i].SpanS.V - float64(f.g*(float64(rs[i].SegmentsLow.V)+float64(rs[i].SegmentsHigh.V)))/2
 		sum += float64(e * e)
 	}
 	k := float64(len(rs))

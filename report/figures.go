@@ -312,6 +312,37 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 			}
 		}
 	}
+	// Runs at one x that show no sustained rate one by one may do so together.
+	together := 0
+	type at struct {
+		x      int64
+		expect float64
+		open   bool
+	}
+	sets := map[at][]rates.Rate{}
+	var order []at
+	for _, r := range rows {
+		if e := known(r.ExpectedPerS); e != nil && r.ObservedPerS.V <= top {
+			k := at{r.X.V, *e, sim[r.Experiment]}
+			if sets[k] == nil {
+				order = append(order, k)
+			}
+			sets[k] = append(sets[k], r)
+		}
+	}
+	for _, k := range order {
+		rs := sets[k]
+		r, ok := runsTogether(rs, tol)
+		if !ok || slices.ContainsFunc(rs, func(r rates.Rate) bool { return known(r.SustainedPerS) != nil }) {
+			continue
+		}
+		together++
+		f := k.expect / promise
+		l, h := r.SustainedLowPerS.V*f, r.SustainedHighPerS.V*f
+		lo, hi = min(lo, l), max(hi, min(h, top))
+		sustained.Points = append(sustained.Points, Point{X: float64(k.x), Y: r.SustainedPerS.V * f, Lo: &l, Hi: &h, Open: k.open, Href: "#" + rowID(rs[0]), Run: len(rows) + together,
+			Tip: count(r.Repeats) + " runs together: " + fixed(r.SustainedPerS.V*f, 3) + "/s, 95 % interval"})
+	}
 	for _, x := range xs {
 		if means[x].n == 0 {
 			continue
@@ -442,7 +473,11 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 		}
 	}
 	if len(sustained.Points) > 0 {
-		f.Caption += " The thin mark beside it is the sustained rate with its 95" + nbsp + "% interval."
+		f.Caption += " The thin mark beside it is the sustained rate with its 95" + nbsp + "% interval"
+		if together > 0 {
+			f.Caption += ", of three runs or more together where one alone has none"
+		}
+		f.Caption += "."
 	}
 	switch {
 	case anySim && anyReal:

@@ -162,7 +162,7 @@ type Oddity struct {
 // Build makes the page from the tables and from nothing else.
 func Build(d *table.Dataset, o Options) *Page {
 	d = finite(d)
-	b := &builder{d: d, o: o, clock: clock{o.Zone}, sim: simulated(d), tol: tolerance(d), manifest: manifest(d)}
+	b := &builder{d: d, o: o, clock: clock{o.Zone}, sim: d.Simulated(), tol: tolerance(d), manifest: manifest(d)}
 	p := &Page{Sections: []Section{}, Groups: []VerdictTable{}, Counts: []string{}, Damaged: []Item{}, Figures: []Figure{}, Runs: []Table{}, RunFigures: []Figure{},
 		Scenarios: []Scenario{}, Oddities: []OddityGroup{}, Facts: []Item{}, Provenance: []Table{}, Assumed: []string{}}
 	b.head(p)
@@ -340,18 +340,6 @@ func manifest(d *table.Dataset) map[string]bool {
 	out := map[string]bool{}
 	for _, e := range d.Experiments {
 		if e.KindBy == "manifest" && e.Kind != "capture" {
-			out[e.Experiment] = true
-		}
-	}
-	return out
-}
-
-// simulated are the experiments whose labels say {"source":"simulated"}.
-func simulated(d *table.Dataset) map[string]bool {
-	out := map[string]bool{}
-	for _, e := range d.Experiments {
-		var l map[string]any
-		if e.Labels != "" && json.Unmarshal([]byte(e.Labels), &l) == nil && l["source"] == "simulated" {
 			out[e.Experiment] = true
 		}
 	}
@@ -684,7 +672,7 @@ func (b *builder) verdicts(p *Page) {
 	pct := short(100*b.tol, 3) + nbsp + "%"
 	p.Rule = "Brackets hold the certain interval of the rate in a run: no rate outside it fits the recorded times. Of several runs the rate is their mean and the brackets span all their intervals. A rate exceeds when its whole interval lies above the expected rate + " + pct +
 		", falls below when all of it lies under " + minus + nbsp + pct + ", and meets when the lower end is at " + minus + nbsp + pct + " or higher; otherwise it is undetermined. The grey band is ±" + nbsp + pct +
-		". What is said of a run holds for that run; only the sustained rate, with a 95" + nbsp + "% interval, speaks of the provider."
+		". What is said of a run holds for that run; only the sustained rate, with a 95" + nbsp + "% interval, speaks of the provider; where it is said of three runs or more together, it is what runs of this size tend to."
 	if t := tolerances(b.d); len(t) > 1 {
 		p.Rule += " Some verdicts were made with another tolerance than this; table experiments says which."
 	}
@@ -851,7 +839,16 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	if t := burstText(k.kind, rs); t != "" {
 		clauses = append(clauses, t)
 	}
-	if there.n > 0 {
+	if r, ok := runsTogether(said, b.tol); ok {
+		v, lo, hi := r.SustainedPerS, r.SustainedLowPerS, r.SustainedHighPerS
+		d, unit := rateDecimals(lo, hi), "/s"
+		if k.kind == "messages" {
+			unit = " segments/s"
+		}
+		clauses = append(clauses, "runs like these tend to "+fixed(v.V, d)+unit+" "+interval(lo, hi, d)+": "+verdictWord(r.SustainedVerdict))
+		g := decode.Some(k.promise)
+		row.Sustained = &Mark{ratio(v, g), ratio(lo, g), ratio(hi, g), ""}
+	} else if there.n > 0 {
 		v, lo, hi := there.ends()
 		d, unit := rateDecimals(lo, hi), "/s"
 		if k.kind == "messages" {
@@ -913,6 +910,17 @@ func (b *builder) verdictRow(k groupKey, rs []rates.Rate) VerdictRow {
 	return row
 }
 
+// runsTogether is the row of runs of one group taken together, when three or
+// more show a sustained rate so and not each has its own with a change of rate
+// inside: then what runs of this size tend to would have the burst in it.
+func runsTogether(rs []rates.Rate, tol float64) (rates.Rate, bool) {
+	if len(rs) < 3 || !slices.ContainsFunc(rs, func(r rates.Rate) bool { return known(r.SustainedPerS) == nil || r.ChangeAt == 0 }) {
+		return rates.Rate{}, false
+	}
+	r, ok := rates.CombineRuns(rs, rates.Options{GuaranteePerS: rs[0].GuaranteePerS, TolerancePct: 100 * tol})
+	return r, ok && r.Repeats == int64(len(rs)) && known(r.SustainedPerS) != nil
+}
+
 const minBurst = 3 // a burst of no more items is not worth words
 
 // burstText is "the first 38 calls left at once, then 0.93/s", of several runs
@@ -966,7 +974,7 @@ const studyLatencyMS = 50 // what the study neglects in an arrival
 // these runs; it is empty where none shows it.
 func latencyText(rs []rates.Rate) string {
 	var medians []float64
-	most, late := 0.0, int64(0)
+	most, late, seen := 0.0, int64(0), false
 	for _, r := range rs {
 		p50, top := known(r.LatencyP50MS), known(r.LatencyMaxMS)
 		if p50 == nil || top == nil {
@@ -976,6 +984,7 @@ func latencyText(rs []rates.Rate) string {
 		most = max(most, *top)
 		if *top >= studyLatencyMS {
 			late++
+			seen = seen || r.LatencyBy == "captures"
 		}
 	}
 	n := int64(len(medians))
@@ -988,7 +997,7 @@ func latencyText(rs []rates.Rate) string {
 		}
 		return short(v, 3)
 	}
-	s := "The study assumed that the network adds less than " + count(studyLatencyMS) + nbsp + "ms to an arrival: here it added "
+	s := "The study assumed that the network adds less than " + count(studyLatencyMS) + nbsp + "ms to an arrival: here it was "
 	if median := rangeText(medians, ms); median != ms(most) {
 		s += median + nbsp + "ms at the median"
 		if n > 1 {
@@ -997,13 +1006,17 @@ func latencyText(rs []rates.Rate) string {
 		s += " and "
 	}
 	s += ms(most) + nbsp + "ms at most, so the assumption "
+	fails := "may fail" // half a round trip is a bound, two captures are an observation
+	if seen {
+		fails = "fails"
+	}
 	switch {
 	case late == 0:
 		s += "holds"
 	case n == 1 || late == n:
-		s += "fails"
+		s += fails
 	default:
-		return s + "fails in " + count(late) + " of the " + plural(n, "run that shows", "runs that show") + " it."
+		return s + fails + " in " + count(late) + " of the " + plural(n, "run that shows", "runs that show") + " it."
 	}
 	if n > 1 {
 		s += " in all " + count(n) + " runs that show it"

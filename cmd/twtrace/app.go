@@ -46,6 +46,7 @@ type app struct {
 	limit      int
 	guarantee  string
 	tolerance  string
+	combine    bool
 	segmenting string
 	queueBy    string
 	created    string

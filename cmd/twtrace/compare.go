@@ -90,10 +90,10 @@ func (a *app) compare(oldArg, newArg string, failOn []string) error {
 	a.code = max(a.code, code)
 	c := opt.Rates.NewComparison()
 	eachRun(old, func(e *table.Experiment, d *table.Dataset) {
-		c.Old(d.Rates, d.Calls, d.Streams, d.Arrivals, d.CallResources, d.Messages, runOptions(opt, e).Rates)
+		c.Old(d.Rates, d.Calls, d.Streams, runOptions(opt, e).Rates.TolerancePct)
 	})
 	eachRun(new, func(e *table.Experiment, d *table.Dataset) {
-		c.New(d.Rates, d.Calls, d.Streams, d.Arrivals, d.CallResources, d.Messages, runOptions(opt, e).Rates)
+		c.New(d.Rates, d.Calls, d.Streams, runOptions(opt, e).Rates.TolerancePct)
 	})
 	g := grid{columns: []string{"kind", "x", "expected_per_s", "metric", "unit", "sample", "old", "new", "change_pct", "shift", "shift_low", "shift_high", "delta",
 		"p", "p_holm", "old_n", "new_n", "result", "old_verdict", "new_verdict", "note"}}

@@ -24,14 +24,32 @@ func (a *app) tableCommands() []*cobra.Command {
 			Short:   "Print table " + s.Name + ": " + s.Doc,
 			GroupID: "table",
 			Args:    someInput,
-			RunE:    func(_ *cobra.Command, args []string) error { return a.printTable(s.Name, args, nil, nil) },
+			RunE: func(_ *cobra.Command, args []string) error {
+				return a.printTable(s.Name, args, nil, a.narrowing(s.Name))
+			},
 			Example: fmt.Sprintf("  twtrace %s experiments/\n  twtrace %s capture.pcapng -f ndjson", strings.ReplaceAll(s.Name, "_", "-"), strings.ReplaceAll(s.Name, "_", "-")),
 		}
 		a.inputFlags(c)
 		a.viewFlags(c)
+		if s.Name == "rates" {
+			c.Flags().BoolVar(&a.combine, "combine", false, "one row of all runs that measured the same instead of a row of each; of three or more with their sustained rate")
+			c.Example += "\n  twtrace rates --combine experiments/"
+		}
 		list = append(list, c)
 	}
 	return list
+}
+
+// narrowing is what a table's own flags make of its rows.
+func (a *app) narrowing(name string) func(*table.Dataset) {
+	if name != "rates" {
+		return nil
+	}
+	return func(d *table.Dataset) {
+		if opt, err := a.options(); a.combine && err == nil {
+			d.CombineRates(opt.Rates)
+		}
+	}
 }
 
 func aliases(name string) []string {

@@ -1,6 +1,8 @@
 package table
 
 import (
+	"encoding/json"
+
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/rates"
 	"github.com/twtrace/twtrace/sessions"
@@ -44,4 +46,23 @@ type Dataset struct {
 	Rates           []rates.Rate
 	Clocks          []sessions.Clock
 	Oddities        []sessions.Oddity
+}
+
+// Simulated are the experiments whose labels say {"source":"simulated"}.
+func (d *Dataset) Simulated() map[string]bool {
+	out := map[string]bool{}
+	for _, e := range d.Experiments {
+		var l map[string]any
+		if e.Labels != "" && json.Unmarshal([]byte(e.Labels), &l) == nil && l["source"] == "simulated" {
+			out[e.Experiment] = true
+		}
+	}
+	return out
+}
+
+// CombineRates makes one row of table rates of all runs that measured the same
+// instead of a row of each; simulated runs stay apart.
+func (d *Dataset) CombineRates(opt rates.Options) {
+	made := d.Simulated()
+	d.Rates = rates.Combine(d.Rates, opt, func(e string) bool { return made[e] })
 }
