@@ -60,6 +60,7 @@ type Pos struct {
 type Event struct {
 	Kind    Kind
 	Time    Time // of the segment that completed the message
+	Since   Time // not 0: it came late, and could have come any time after this (tcp.Chunk.Since)
 	Pos     Pos
 	Flow    *Flow // nil for exports
 	Dir     uint8 // 0: from Flow.Src, 1: from Flow.Dst

@@ -52,7 +52,7 @@ func (d *Decoder) tlsMessages(f *Flow) {
 			p := d.event.Pos
 			done := place{p.File, p.Frame}
 			if len(m.Data) > 0 {
-				d.take(f, &c.plain, dir, m.Data, mark{first: place{p.File, p.First}, done: done, time: d.event.Time})
+				d.take(f, &c.plain, dir, m.Data, mark{first: place{p.File, p.First}, done: done, time: d.event.Time, since: d.event.Since})
 			}
 			continue
 		case tls.KindClientHello:

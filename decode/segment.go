@@ -58,6 +58,7 @@ type mark struct {
 	off         int64
 	first, done place
 	time        Time
+	since       Time // tcp.Chunk.Since
 }
 
 type place struct {
@@ -150,7 +151,7 @@ func (d *Decoder) finishFlows() {
 
 // Data takes the next bytes of one direction.
 func (k *tcpSink) Data(dir int, c *tcp.Chunk) {
-	m := mark{first: unpackFrame(c.Frame), done: unpackFrame(c.DoneFrame), time: Time(c.DoneTime)}
+	m := mark{first: unpackFrame(c.Frame), done: unpackFrame(c.DoneFrame), time: Time(c.DoneTime), since: Time(c.Since)}
 	k.d.take(k.f, &k.f.conn.wire, dir, c.Data, m)
 }
 
@@ -359,16 +360,19 @@ func (d *Decoder) at(f *Flow, s *byteStream, dir int, off, end int64) {
 	if len(s.marks) == 0 {
 		return
 	}
-	first, done := s.marks[0], s.marks[0]
+	first, done, since := s.marks[0], s.marks[0], Time(0)
 	for _, m := range s.marks {
 		if m.off <= off {
-			first = m
+			first, since = m, 0
 		}
 		if m.off >= end {
 			break
 		}
-		done = m
+		if done = m; m.since != 0 && since == 0 {
+			since = m.since
+		}
 	}
+	d.event.Since = since
 	d.event.Time = done.time
 	d.event.Pos = Pos{File: done.done.file, Frame: done.done.frame, First: done.done.frame}
 	if first.first.file == done.done.file && first.first.frame < done.done.frame {

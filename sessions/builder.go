@@ -29,6 +29,7 @@ type Trace struct {
 	Oddities        []Oddity
 	Posts           []Post             // by time; no table
 	Latencies       []Latency          // by call; no table
+	Late            []Late             // by call; no table
 	Weak            map[uint32]WeakTLS // by flow; no table
 	Bodies          map[string]Body    // by message SID, where there is more to say than sizes; no table
 	First, Last     Time               // of all frames

@@ -92,6 +92,9 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 	b.applySetups(rows, streams)
 	for _, r := range rows {
 		t.Calls = append(t.Calls, r.Call)
+		if r.lateMS > 0 {
+			t.Late = append(t.Late, Late{r.CallID, r.lateMS})
+		}
 	}
 }
 
@@ -122,7 +125,8 @@ func (s *stream) dstIsCallee() bool {
 
 type callRow struct {
 	Call
-	legs []*dialog
+	legs   []*dialog
+	lateMS float64 // its arrival was carried by bytes that came late, by so much at most
 }
 
 // decisive is the dialog that tells how the call went: the first that was
@@ -176,6 +180,9 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	r.Direction = direction(c, observed)
 	if c.invited != 0 && r.Direction != "outbound" {
 		r.ArrivedAt, r.ArrivedBy, r.ArrivedErrorMS = c.arrived, c.kind+"-invite", decode.Some(latencyBound(c.arrivedFlow))
+		if ms := between(c.arrivedSince, c.arrived, 1e6); ms.Known && ms.V > r.ArrivedErrorMS.V {
+			r.lateMS, r.ArrivedErrorMS = ms.V, ms
+		}
 	}
 	for _, l := range r.legs[1:] {
 		if l.invited != 0 && (r.InitiatedAt == 0 || l.invited < r.InitiatedAt) {

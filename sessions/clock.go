@@ -502,6 +502,13 @@ type Latency struct {
 	By     string // handshake: half the round trip of its connection; captures: seen at two places
 }
 
+// Late is an arrival that was carried by a retransmitted segment, or by one
+// that had to wait for it: it was due up to MostMS ms before it was seen.
+type Late struct {
+	CallID string
+	MostMS float64
+}
+
 // latencies takes, for each arrival in a connection whose handshake was seen,
 // half of its round trip: the mean of the two ways, and not less than it, since
 // the hosts' own time is in it.

@@ -162,7 +162,7 @@ func (b *Builder) pstreamState(line *gatewayLine, c *dialog, ev *decode.Event) {
 	case pstream.TypeInvite:
 		if c.invited == 0 && !c.invitedUnseen {
 			c.invited, c.arrived = ev.Time, ev.Time
-			c.arrivedPos, c.arrivedFlow = ev.Pos, ev.Flow
+			c.arrivedSince, c.arrivedPos, c.arrivedFlow = ev.Since, ev.Pos, ev.Flow
 			c.callerAddr = ev.Src().Addr()
 			if c.client = ev.Dst().Addr(); ev.FromClient {
 				c.client = ev.Src().Addr()

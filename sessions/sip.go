@@ -24,6 +24,7 @@ type dialog struct {
 
 	firstAt, lastAt                    Time
 	invited, arrived                   Time
+	arrivedSince                       Time // decode.Event.Since of the message
 	ringing, answered, byeAt, failedAt Time
 	cancelAt                           Time
 	cseq                               uint32 // of the first INVITE
@@ -219,13 +220,13 @@ func (b *Builder) sipRequest(c *dialog, m *sip.Message, ev *decode.Event) {
 				}
 			}
 			c.invited, c.cseq = ev.Time, m.CSeq
-			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
+			c.arrived, c.arrivedSince, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Since, ev.Pos, ev.Flow
 			c.callerAddr = ev.Src().Addr()
 			c.from, c.to = party(&m.From), party(&m.To)
 			c.fromTag = string(m.From.Tag)
 		} else if m.CSeq == c.cseq && c.ringing == 0 && c.answered == 0 && ev.Flow != c.arrivedFlow {
 			// the same INVITE on its next hop: it arrives where it goes last
-			c.arrived, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Pos, ev.Flow
+			c.arrived, c.arrivedSince, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Since, ev.Pos, ev.Flow
 		}
 		if c.failedAt != 0 && c.answered == 0 {
 			c.failedAt, c.status, c.reason = 0, 0, "" // asked again, as after 401 and 407

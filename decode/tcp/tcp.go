@@ -55,6 +55,10 @@ const (
 	holdBytes    = 64 << 10
 )
 
+// A hole that is filled sooner than this was segments out of order: a sender
+// takes longer to notice a loss (Wireshark draws the line there too).
+const lateTime = 3e6
+
 // far is a sequence distance that no window reaches backwards, and no outage
 // of a capture forwards.
 const (
@@ -78,6 +82,11 @@ type Chunk struct {
 	// to be filled first. A hole that turned into a Gap delays nothing:
 	// the receiver had those bytes, only the capture did not.
 	DoneFrame, DoneTime int64
+
+	// Since is not 0 when the bytes came late: they filled a hole that had
+	// stood open for lateTime or more, or had to wait for such a one. Their
+	// first copy was sent after Since: it did not come, or was of no use yet.
+	Since int64
 
 	// Retransmitted: an earlier-captured segment had part of the same range,
 	// or the bytes filled a hole late.
@@ -185,6 +194,9 @@ type half struct {
 	holdAt  stamp  // when waiting for a start began
 	idle    bool   // a segment without data was seen before any data
 	idleSeq uint32 // its sequence number
+
+	given  int64 // time of the last bytes given, or of the SYN
+	opened int64 // when the hole before blocks was seen first
 
 	blocks       []block // sorted by sequence, disjoint
 	bytes        int64   // captured bytes in blocks
@@ -383,6 +395,9 @@ func (c *Conn) onSYN(me *half, seq uint32, at stamp) Result {
 		return Retransmission
 	}
 	me.syn, me.isn, me.synAt = true, seq, at
+	if me.given == 0 {
+		me.given = at.time // no byte of the stream was sent before it
+	}
 	if me.state < open {
 		c.anchor(me, seq+1)
 	}
@@ -530,7 +545,14 @@ func (c *Conn) give(h Handler, dir int, data []byte, n int64, at, done stamp, re
 		if done.ord < at.ord {
 			done = at
 		}
-		c.chunk = Chunk{data, at.frame, at.time, done.frame, done.time, retr}
+		c.chunk = Chunk{Data: data, Frame: at.frame, Time: at.time, DoneFrame: done.frame, DoneTime: done.time, Retransmitted: retr}
+		switch {
+		case done.time-at.time >= lateTime:
+			c.chunk.Since = at.time
+		case len(me.blocks) > 0 && at.ord > me.blocks[0].at.ord && at.time-me.opened >= lateTime:
+			c.chunk.Since = me.given
+		}
+		me.given = done.time
 		h.Data(dir, &c.chunk)
 		c.chunk.Data = nil
 	}
@@ -616,6 +638,9 @@ func (c *Conn) store(h Handler, dir int, seq uint32, payload []byte, n int64, at
 }
 
 func (c *Conn) push(me *half, i int, b block) {
+	if len(me.blocks) == 0 {
+		me.opened = b.at.time
+	}
 	me.blocks = slices.Insert(me.blocks, i, b)
 	c.account(me, &b, 1)
 }

@@ -188,14 +188,14 @@ func TestEarly(t *testing.T) {
 }
 
 func TestChunkTimes(t *testing.T) {
-	segs := []seg{{0, 99, 0, SYN, "", 0, 0}, {1, 499, 100, SYN | ACK, "", 0, 1},
+	segs := []seg{{0, 99, 0, SYN, "", 0, 1}, {1, 499, 100, SYN | ACK, "", 0, 2},
 		{0, 102, 500, ACK, "cd", 0, 10}, {0, 104, 500, ACK, "ef", 0, 11}, {0, 100, 500, ACK, "ab", 0, 250}, {0, 106, 500, ACK, "gh", 0, 260}}
 	r, _ := play(t, &Conn{}, segs, true)
 	want := []Chunk{
-		{[]byte("ab"), 5, 250e6, 5, 250e6, true}, // filled the hole late
-		{[]byte("cd"), 3, 10e6, 5, 250e6, false},
-		{[]byte("ef"), 4, 11e6, 5, 250e6, false},
-		{[]byte("gh"), 6, 260e6, 6, 260e6, false},
+		{[]byte("ab"), 5, 250e6, 5, 250e6, 1e6, true}, // filled the hole late: sent after the SYN, 1 ms
+		{[]byte("cd"), 3, 10e6, 5, 250e6, 10e6, false},
+		{[]byte("ef"), 4, 11e6, 5, 250e6, 11e6, false},
+		{[]byte("gh"), 6, 260e6, 6, 260e6, 0, false},
 	}
 	if fmt.Sprint(r.chunks[0]) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", r.chunks[0], want)
@@ -206,9 +206,9 @@ func TestChunkTimes(t *testing.T) {
 	segs = []seg{{0, 102, 500, ACK, "cd", 0, 2}, {0, 100, 500, ACK, "ab", 0, 1}, {0, 104, 500, ACK, "ef", 0, 300}}
 	r, _ = play(t, &Conn{}, segs, true)
 	want = []Chunk{
-		{[]byte("ab"), 2, 1e6, 2, 1e6, true},
-		{[]byte("cd"), 1, 2e6, 2, 1e6, false},
-		{[]byte("ef"), 3, 300e6, 3, 300e6, false},
+		{[]byte("ab"), 2, 1e6, 2, 1e6, 0, true},
+		{[]byte("cd"), 1, 2e6, 2, 1e6, 0, false},
+		{[]byte("ef"), 3, 300e6, 3, 300e6, 0, false},
 	}
 	if fmt.Sprint(r.chunks[0]) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", r.chunks[0], want)
@@ -224,9 +224,9 @@ func TestChunkTimes(t *testing.T) {
 	segs = append(segs[:2:2], seg{0, 106, 500, ACK, "g", 0, 60}, seg{0, 107, 500, ACK, "h", 0, 61}, seg{0, 105, 500, ACK, "f", 0, 62})
 	r, _ = play(t, &Conn{}, segs, true)
 	want = []Chunk{
-		{[]byte("f"), 5, 62e6, 5, 62e6, true},
-		{[]byte("g"), 3, 60e6, 5, 62e6, false},
-		{[]byte("h"), 4, 61e6, 5, 62e6, false},
+		{[]byte("f"), 5, 62e6, 5, 62e6, 0, true},
+		{[]byte("g"), 3, 60e6, 5, 62e6, 0, false},
+		{[]byte("h"), 4, 61e6, 5, 62e6, 0, false},
 	}
 	if fmt.Sprint(r.chunks[0]) != fmt.Sprint(want) {
 		t.Errorf("got  %v\nwant %v", r.chunks[0], want)

@@ -36,6 +36,7 @@ var rules = []rule{
 	{"trial-prefix", "info", trialPrefix},
 	{"clock-offset", "warn", clockOffset},
 	{"latency-assumption", "warn", latencyAssumption},
+	{"arrival-late", "warn", arrivalLate},
 	{"ringing-never", "info", ringingNever},
 	{"call-ignored", "info", callIgnored},
 	{"hangup-error", "warn", hangupError},
@@ -88,7 +89,10 @@ const (
 // maxOddities rows a rule, and one that says how many more there are.
 func findOddities(d *table.Dataset, t *sessions.Trace) []sessions.Oddity {
 	e := newEvidence(d)
-	e.bodies, e.weak = t.Bodies, t.Weak
+	e.bodies, e.weak, e.late = t.Bodies, t.Weak, map[string]float64{}
+	for _, l := range t.Late {
+		e.late[l.CallID] = l.MostMS
+	}
 	var out []sessions.Oddity
 	for _, r := range rules {
 		n, more := 0, sessions.Oddity{}
@@ -150,6 +154,7 @@ type evidence struct {
 	end       decode.Time                 // last packet
 	bodies    map[string]sessions.Body    // by message SID
 	weak      map[uint32]sessions.WeakTLS // by flow
+	late      map[string]float64          // ms, by call
 	stepped   map[string]bool             // captures whose clock stepped back by a second or more
 	listed    map[string]decode.Time      // last listing of a REST resource in traffic
 	moved     map[queueKey][]moved        // made when first asked for
@@ -966,7 +971,7 @@ func latencyAssumption(e *evidence, add func(sessions.Oddity)) {
 	by := map[string]*worst{} // by connection, which is what has a latency
 	for i := range e.Arrivals {
 		a := &e.Arrivals[i]
-		if a.ArrivedAt == 0 || a.ArrivedBy == "resource" || !a.ArrivedErrorMS.Known || a.ArrivedErrorMS.V <= latencyMS {
+		if a.ArrivedAt == 0 || a.ArrivedBy == "resource" || !a.ArrivedErrorMS.Known || a.ArrivedErrorMS.V <= latencyMS || e.late[a.CallID] == a.ArrivedErrorMS.V {
 			continue
 		}
 		k := a.To
@@ -1002,6 +1007,23 @@ func latencyAssumption(e *evidence, add func(sessions.Oddity)) {
 		if r := &e.Rates[i]; r.LatencyMaxMS.Known && r.LatencyMaxMS.V > latencyMS {
 			add(e.aboutRate(r, e.left(r), 0, fmt.Sprintf("network part of an arrival is up to %s ms: %s ms more than the 50 ms that the study took as the most", rates.Number(r.LatencyMaxMS.V), rates.Number(r.LatencyMaxMS.V-latencyMS))))
 		}
+	}
+}
+
+func arrivalLate(e *evidence, add func(sessions.Oddity)) {
+	for i := range e.Calls {
+		c := &e.Calls[i]
+		ms := e.late[c.CallID]
+		if ms == 0 || c.ArrivedAt == 0 {
+			continue
+		}
+		o := sessions.Oddity{At: c.ArrivedAt, Subject: c.CallID, File: c.File,
+			Text: fmt.Sprintf("the message by which the call to %s arrived was carried by a retransmitted segment, or had to wait for one: it is up to %s ms late, and the arrival's error is widened to that",
+				named(cmp.Or(c.To, c.CallID)), rates.Number(ms))}
+		if inv := e.inviteOf(c); inv != nil {
+			o.File, o.Frame, o.WiresharkFilter = inv.File, inv.Frame, frameFilter(inv.Frame)
+		}
+		add(o)
 	}
 }
 

@@ -28,8 +28,8 @@ var contract = map[string]string{
 	"duplicate-capture": "info", "capture-loss": "warn", "not-decrypted": "info", "tls-old": "warn", "unknown-message": "info", "times-went-back": "warn",
 }
 
-// What is not told yet ("arrival-late"), and what is told where it is met.
-var elsewhere = []string{"arrival-late", "times-went-back"}
+// What is told where it is met.
+var elsewhere = []string{"times-went-back"}
 
 func TestRulesAreTheContract(t *testing.T) {
 	seen := map[string]bool{}
@@ -176,6 +176,8 @@ func ruleCases() map[string][]ruleCase {
 	arrived := func(to, by string, err float64) sessions.Arrival {
 		return sessions.Arrival{Seq: 1, CallID: "C1", CallSID: "C1", To: to, Endpoint: "browser", QueuedAt: at(0), QueuedBy: "http-post", ArrivedAt: at(1), ArrivedBy: by, ArrivedErrorMS: flt(err), File: "a.pcap", Frame: num(7)}
 	}
+	late := call("late", "sip", "answered")
+	late.ArrivedAt, late.ArrivedBy, late.ArrivedErrorMS = at(2), "sip-invite", flt(681.3)
 	const bye = "BYE sip:a@b SIP/2.0\nCall-ID: x\n"
 	refused := func(label string, status int64, detail string) *table.Dataset {
 		s := sipSignal(1, false, "C1", strconv.FormatInt(status, 10), status, false, "SIP/2.0 "+label+"\nCSeq: 1 INVITE\n"+detail)
@@ -357,6 +359,10 @@ func ruleCases() map[string][]ruleCase {
 			{&table.Dataset{Arrivals: []sessions.Arrival{arrived("client:a", "pstream-invite", 50), arrived("+1555", "resource", 500)}}, nil},
 			{withRate(func(r *rates.Rate) { r.LatencyMaxMS = flt(80) }, sent...), []string{"up to 80 ms: 30 ms more"}},
 		},
+		"arrival-late": {
+			{&table.Dataset{Calls: []sessions.Call{late}, Signals: []sessions.Signal{sipSignal(2, true, late.CallID, "INVITE", 0, false, "")}}, []string{"the call to +15550001111 arrived was carried by a retransmitted segment, or had to wait for one: it is up to 681.3 ms late"}},
+			{&table.Dataset{Calls: []sessions.Call{call("C1", "sip", "answered")}}, nil},
+		},
 		"ringing-never": {
 			{silent("no-answer"), []string{"203.0.113.2 sent nothing at all"}},
 			{silent("cancelled", sipSignal(1.1, false, "C1", "100", 100, false, "")), []string{"203.0.113.2 sent 100, neither ringing nor an answer"}},
@@ -469,7 +475,7 @@ var testTrace = &sessions.Trace{Bodies: map[string]sessions.Body{
 	message(32, 0, 1, "sent").SID: {Offender: '\U0001F4A9'},
 	message(33, 0, 1, "sent").SID: {Added: 38},
 	message(34, 0, 1, "sent").SID: {Added: 38},
-}, Weak: map[uint32]sessions.WeakTLS{
+}, Late: []sessions.Late{{CallID: "late", MostMS: 681.3}}, Weak: map[uint32]sessions.WeakTLS{
 	101: {Server: "198.51.100.1", Why: "TLS 1.0"}, 102: {Server: "198.51.100.1", Why: "TLS 1.0"},
 	103: {Server: "2001:db8::1", Why: "RC4"}, 104: {Server: "198.51.100.4", Why: "3DES"},
 }}
