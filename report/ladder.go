@@ -593,6 +593,9 @@ func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]in
 			if m := known(s.MOS); m != nil {
 				t += ", MOS " + fixed(*m, 1)
 			}
+			if s.DTMFDigits != "" {
+				t += ", dialed " + show(s.DTMFDigits, 40)
+			}
 			if len(row.Lines) < 4 {
 				row.Lines = append(row.Lines, t)
 			}

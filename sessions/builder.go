@@ -41,6 +41,9 @@ type Builder struct {
 	// was accepted; it was queued queue_time before.
 	DialedCreated bool
 
+	// ShowDTMF: digits that were dialed may be shown; otherwise they are counted only.
+	ShowDTMF bool
+
 	files  []string
 	ledger *decode.Ledger
 

@@ -43,6 +43,9 @@ func (b *Builder) addPStream(ev *decode.Event) {
 		sig.Kind = cut(strings.ToValidUTF8(m.Name, "\uFFFD"), 64)
 	}
 	sig.Label = sig.Kind
+	if b.ShowDTMF {
+		sig.Label = withDigits(sig.Label, strings.ToValidUTF8(m.DTMF, "\uFFFD"))
+	}
 	if len(m.SDP) > 0 {
 		sig.Label += " + SDP"
 	}

@@ -224,6 +224,7 @@ type Stream struct {
 	DTMFCount        int64   `col:"dtmf_count" doc:"telephone events (RFC 4733)"`
 	File             string  `col:"file" doc:"capture of the first packet"`
 	FirstFrame       int64   `col:"first_frame" doc:"frame of the first packet"`
+	DTMFDigits       string  `col:"dtmf_digits" doc:"digits of the telephone events, with --show-dtmf; otherwise null"`
 }
 
 // StreamInterval is a row of table stream_intervals: one stream in one second.

@@ -167,7 +167,7 @@ func (s *script) trace(t testing.TB) *sessions.Trace {
 	return analyse(t, map[string][]byte{"a.pcap": s.capture(t)})
 }
 
-func analyse(t testing.TB, files map[string][]byte) *sessions.Trace {
+func analyse(t testing.TB, files map[string][]byte, set ...func(*sessions.Builder)) *sessions.Trace {
 	t.Helper()
 	fsys := fstest.MapFS{}
 	for name, data := range files {
@@ -177,16 +177,19 @@ func analyse(t testing.TB, files map[string][]byte) *sessions.Trace {
 	if err := container.Walk(fsys, ".", func(f *container.File) error { list = append(list, f); return nil }, func(string, error) {}); err != nil {
 		t.Fatal(err)
 	}
-	return analyseFiles(t, list)
+	return analyseFiles(t, list, set...)
 }
 
-func analyseFiles(t testing.TB, list []*container.File) *sessions.Trace {
+func analyseFiles(t testing.TB, list []*container.File, set ...func(*sessions.Builder)) *sessions.Trace {
 	t.Helper()
 	d, err := decode.Open(list, decode.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := sessions.New(d.Files(), d.Ledger())
+	for _, f := range set {
+		f(b)
+	}
 	for ev := range d.Events(context.Background()) {
 		b.Add(ev)
 	}

@@ -119,6 +119,9 @@ func (b *Builder) addSIP(ev *decode.Event) {
 	if m.Request {
 		sig.Kind = text(m.MethodText)
 		sig.Label = sig.Kind
+		if b.ShowDTMF {
+			sig.Label = withDigits(sig.Label, infoDigits(m))
+		}
 	} else {
 		sig.Kind = strconv.Itoa(m.Status)
 		sig.Label = strings.TrimSpace(sig.Kind + " " + text(m.Reason))

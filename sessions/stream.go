@@ -55,7 +55,8 @@ type stream struct {
 	encrypted bool
 	opened    int64 // packets that were authenticated and decrypted
 
-	eventType int16 // payload type of telephone-event; -1 none
+	digits    []byte // of telephone events, where they may be shown
+	eventType int16  // payload type of telephone-event; -1 none
 
 	src     *mediaEnd // nil when SDP had not named it
 	dst     *mediaEnd
@@ -407,7 +408,11 @@ func (b *Builder) addRTP(ev *decode.Event) {
 	if ev.Decrypted {
 		s.opened++
 	}
+	events := s.events
 	s.add(h, ev.Time, ev.WireLen, ev.Decrypted)
+	if b.ShowDTMF && s.events > events {
+		s.digit(h)
+	}
 }
 
 func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
@@ -638,7 +643,7 @@ func (s *stream) row(files []string) Stream {
 		Src: src.Addr().String(), SrcPort: uint32(src.Port()), Dst: dst.Addr().String(), DstPort: uint32(dst.Port()),
 		SSRC: s.ssrc, Codec: s.codec, Encrypted: s.encrypted, Decrypted: 2*s.opened > s.packets,
 		FirstAt: s.first, LastAt: s.last, Packets: s.packets, Expected: s.expected(),
-		Duplicates: s.duplicates, Reordered: s.reordered, DTMFCount: s.events,
+		Duplicates: s.duplicates, Reordered: s.reordered, DTMFCount: s.events, DTMFDigits: string(s.digits),
 		File: files[s.pos.File], FirstFrame: s.pos.Frame,
 	}
 	for _, t := range s.types[:s.typeCount] {

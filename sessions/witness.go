@@ -149,6 +149,9 @@ func (b *Builder) addMediaStream(ev *decode.Event) {
 	b.fillEnds(&sig, ev)
 	sig.Kind = cut(strings.ToValidUTF8(m.Name, "\uFFFD"), 64)
 	sig.Label = sig.Kind
+	if b.ShowDTMF {
+		sig.Label = withDigits(sig.Label, strings.ToValidUTF8(m.Digit, "\uFFFD"))
+	}
 	sig.Detail = b.keepDetail([]byte(cut(m.String(), maxDetail)))
 	if w != nil {
 		b.aboutCall(len(b.signals), w.callSID)

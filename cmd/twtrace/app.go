@@ -52,6 +52,7 @@ type app struct {
 	created    string
 	redact     bool
 	redactKey  string
+	showDTMF   bool
 	jobs       int
 	quiet      bool
 	progress   string
@@ -325,7 +326,10 @@ func shellQuote(s string) string {
 
 // options are the analysis options that the flags give.
 func (a *app) options() (experiment.Options, error) {
-	o := experiment.Options{Name: a.name, Version: version(), Redact: a.redact}
+	o := experiment.Options{Name: a.name, Version: version(), Redact: a.redact, ShowDTMF: a.showDTMF}
+	if a.redact && a.showDTMF {
+		return o, usagef("--show-dtmf: not with --redact, which hides what it shows")
+	}
 	var err error
 	if o.Start, err = parseTime(a.start); err != nil {
 		return o, usagef("--start: %v", err)
@@ -420,6 +424,7 @@ func (a *app) inputFlags(c *cobra.Command) {
 	f.StringVar(&a.created, "call-created", "", "what date_created of a call is: accepted or dialed (default accepted)")
 	f.BoolVar(&a.redact, "redact", false, "stable pseudonyms for numbers, addresses, SIDs and names")
 	f.StringVar(&a.redactKey, "redact-key", "", "file with the key of the pseudonyms, for the same ones in every run")
+	f.BoolVar(&a.showDTMF, "show-dtmf", false, "show the digits that were dialed; otherwise they are counted only")
 	f.StringVar(&a.zone, "tz", "", "time zone of what is shown; tables stay UTC")
 	a.workFlags(c)
 }

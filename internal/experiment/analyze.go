@@ -23,6 +23,7 @@ type Options struct {
 	Rates      rates.Options
 	Version    string // of the program
 	Redact     bool   // the caller will redact the result
+	ShowDTMF   bool   // digits that were dialed are shown, not only counted
 	Progress   func(bytes, frames int64)
 }
 
@@ -253,9 +254,10 @@ func describe(name string, d *table.Dataset, m *Manifest, ropt rates.Options, op
 		QueueBy    string  `json:"queue_by,omitempty"`
 		Created    string  `json:"call_created,omitempty"`
 		Redact     bool    `json:"redact,omitempty"`
+		ShowDTMF   bool    `json:"show_dtmf,omitempty"`
 		Start      string  `json:"start,omitempty"`
 		End        string  `json:"end,omitempty"`
-	}{ropt.GuaranteePerS, ropt.TolerancePct, ropt.Segmenting, ropt.QueueBy, ropt.CallCreated, opt.Redact, opt.Start.String(), opt.End.String()}
+	}{ropt.GuaranteePerS, ropt.TolerancePct, ropt.Segmenting, ropt.QueueBy, ropt.CallCreated, opt.Redact, opt.ShowDTMF, opt.Start.String(), opt.End.String()}
 	b, err := json.Marshal(options)
 	e.Options = string(b)
 	return e, err

@@ -69,6 +69,7 @@ func readPlace(ctx context.Context, files []*container.File, opt Options) (*read
 		return nil, err
 	}
 	b := sessions.New(dec.Files(), dec.Ledger())
+	b.ShowDTMF = opt.ShowDTMF
 	b.DialedCreated = opt.Rates.CallCreated == "dialed"
 	for ev := range dec.Events(ctx) {
 		b.Add(ev)

@@ -31,7 +31,7 @@ var classes = map[string]class{
 	"encryption_note": classFree, "cause": classFree, "joined_by": classFree, "kind": classFree, "label": classFree, "detail": classFree,
 	"reason": classFree, "subject": classFree, "text": classFree, "wireshark_filter": classFree, "method": classFree,
 
-	"endpoint": classParty, "from": classParty, "to": classParty, "queue": classParty,
+	"dtmf_digits": classParty, "endpoint": classParty, "from": classParty, "to": classParty, "queue": classParty,
 
 	"call_sid": classSID, "sid": classSID, "parent_call_sid": classSID, "account_sid": classSID, "messaging_service_sid": classSID,
 
