@@ -49,6 +49,7 @@ type Builder struct {
 
 	sip      map[string]*dialog // by Call-ID
 	dialogs  []*dialog
+	refers   map[string][]refer // by target
 	sdp      sdp.Session
 	signals  []Signal
 	detail   []byte
@@ -104,6 +105,7 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 	return &Builder{
 		files: files, ledger: ledger,
 		sip:         map[string]*dialog{},
+		refers:      map[string][]refer{},
 		interned:    map[string]string{},
 		seen:        map[uint64]struct{}{},
 		open:        map[uint64]int32{},

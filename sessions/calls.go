@@ -17,32 +17,24 @@ const latencyBoundMS = 50
 // makeCalls makes the rows of calls and legs. Dialogs that bear the same
 // CallSid are legs of one call; all others are calls of their own.
 func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, end Time) {
-	bySID := map[string]int{}
+	j := newJoiner()
 	var rows []*callRow
 	for _, c := range b.dialogs {
 		if !c.isCall {
 			continue
 		}
 		c.leg = uint32(len(t.Legs) + 1)
-		leg := Leg{LegID: c.leg, Kind: c.kind, ID: c.callID, JoinedBy: "Call-ID", JoinScore: decode.Some(1.0),
+		i, by, score := j.find(rows, c)
+		leg := Leg{LegID: c.leg, Kind: c.kind, ID: c.callID, JoinedBy: by, JoinScore: decode.Some(score),
 			From: c.from, To: c.to, FirstAt: c.firstAt, LastAt: c.lastAt}
 		if c.status != 0 {
 			leg.StatusCode = decode.Some(int64(c.status))
 		}
-		i, ok := -1, false
-		if c.sid != "" {
-			i, ok = bySID[c.sid]
-			if leg.JoinedBy = "X-Twilio-CallSid"; c.kind != legSIP {
-				leg.JoinedBy = "CallSid"
-			}
-		}
-		if !ok {
+		if i < 0 {
 			i = len(rows)
 			rows = append(rows, &callRow{})
-			if c.sid != "" {
-				bySID[c.sid] = i
-			}
 		}
+		j.keep(i, c)
 		c.row = i
 		rows[i].legs = append(rows[i].legs, c)
 		t.Legs = append(t.Legs, leg)
@@ -71,6 +63,7 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 			}
 		}
 	}
+	linkParents(rows, t.Legs)
 	for _, s := range streams {
 		if s.call == nil || !s.call.isCall {
 			s.call = nil
@@ -157,7 +150,12 @@ func (r *callRow) decisive() *dialog {
 func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	c := r.legs[0]
 	r.Protocols, r.SIPCallIDs = []string{}, []string{}
-	r.CallSID, r.From, r.To = c.sid, c.from, c.to
+	r.From, r.To = c.from, c.to
+	for _, l := range r.legs {
+		if r.CallSID = l.sid; r.CallSID != "" {
+			break
+		}
+	}
 	r.File = b.files[c.pos.File]
 	first, last := c.pos.First, c.last
 	for _, l := range r.legs {

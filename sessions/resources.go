@@ -247,10 +247,16 @@ func joinResources(t *Trace, callIDs map[string]int) {
 		if r.ErrorCode.Known {
 			c.ErrorCode = r.ErrorCode
 		}
-		c.ParentCallID = r.ParentCallSID
+		if r.ParentCallSID != "" {
+			c.ParentCallID = r.ParentCallSID
+		}
 		leg := Leg{LegID: uint32(len(t.Legs) + 1), CallID: c.CallID, Kind: "resource", ID: r.SID, JoinedBy: "CallSid",
 			JoinScore: decode.Some(1.0), From: r.From, To: r.To, FirstAt: r.CreatedAt, LastAt: r.EndedAt}
 		t.Legs = append(t.Legs, leg)
+	}
+	byID := make(map[string]int, len(t.Calls))
+	for i := range t.Calls {
+		byID[t.Calls[i].CallID] = i
 	}
 	for i := range t.Calls {
 		c := &t.Calls[i]
@@ -258,6 +264,9 @@ func joinResources(t *Trace, callIDs map[string]int) {
 		for at, n := c, 0; at.ParentCallID != "" && n < 16; n++ { // parents form no longer chain than <Dial> nests
 			c.RootCallID = at.ParentCallID
 			k, ok := bySID[at.ParentCallID]
+			if !ok {
+				k, ok = byID[at.ParentCallID]
+			}
 			if !ok {
 				break
 			}

@@ -96,6 +96,10 @@ func (s *script) sip(ms int64, src, dst, text string) {
 	}
 	for _, l := range lines[1:] {
 		name, value, _ := strings.Cut(l, ": ")
+		if name == "URI" { // of the request line
+			line = strings.Replace(line, " sip:+15550002@b.example ", " "+value+" ", 1)
+			continue
+		}
 		if _, ok := fields[name]; !ok || name == "Via" && strings.Contains(value, "\x00") {
 			order = append(order, name)
 		}

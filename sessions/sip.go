@@ -37,6 +37,10 @@ type dialog struct {
 	arrivedPos                         decode.Pos
 	arrivedFlow                        *decode.Flow
 	callerAddr                         netip.Addr // sender of the first INVITE
+	calledAddr                         netip.Addr // who got it, on its last hop
+	sessionID                          string     // UUID of the caller's side (RFC 7989)
+	parent                             *dialog    // that this one came from
+	parentBy                           string     // how
 
 	// of a browser's call
 	client                        netip.Addr // the browser's host
@@ -224,17 +228,21 @@ func (b *Builder) sipRequest(c *dialog, m *sip.Message, ev *decode.Event) {
 			}
 			c.invited, c.cseq = ev.Time, m.CSeq
 			c.arrived, c.arrivedSince, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Since, ev.Pos, ev.Flow
-			c.callerAddr = ev.Src().Addr()
+			c.callerAddr, c.calledAddr = ev.Src().Addr(), ev.Dst().Addr()
+			b.beginning(c, m, ev)
 			c.from, c.to = party(&m.From), party(&m.To)
 			c.fromTag = string(m.From.Tag)
 		} else if m.CSeq == c.cseq && c.ringing == 0 && c.answered == 0 && ev.Flow != c.arrivedFlow {
 			// the same INVITE on its next hop: it arrives where it goes last
+			c.calledAddr = ev.Dst().Addr()
 			c.arrived, c.arrivedSince, c.arrivedPos, c.arrivedFlow = ev.Time, ev.Since, ev.Pos, ev.Flow
 		}
 		if c.failedAt != 0 && c.answered == 0 {
 			c.failedAt, c.status, c.reason = 0, 0, "" // asked again, as after 401 and 407
 			c.fromTag = string(m.From.Tag)
 		}
+	case sip.REFER:
+		b.referred(c, m, ev)
 	case sip.CANCEL:
 		if c.cancelAt == 0 {
 			c.cancelAt = ev.Time
