@@ -13,8 +13,11 @@ import (
 	"github.com/twtrace/twtrace/internal/table"
 )
 
-// probe runs last in the page and writes what it finds where --dump-dom shows it.
+// probe runs last in the page, opens every call, waits for what is compressed,
+// and writes what it finds where --dump-dom shows it.
 const probe = `(function(){
+document.querySelectorAll('details.call').forEach(function(d){d.open=true});
+setTimeout(function(){
 var r=document.documentElement,q=function(s){return document.querySelectorAll(s)};
 function seen(e){return e.getBoundingClientRect().height>0}
 r.setAttribute('data-pwned',typeof window.pwned);
@@ -23,7 +26,9 @@ r.setAttribute('data-charts',Array.prototype.filter.call(q('.chart canvas'),seen
 r.setAttribute('data-drawings',Array.prototype.filter.call(q('figure .plot'),seen).length+' of '+q('figure .plot').length);
 r.setAttribute('data-sideways',String(r.scrollWidth>r.clientWidth));
 r.setAttribute('data-panels',q('.ladder').length+' '+q('.det.show').length);
+r.setAttribute('data-calls',Array.prototype.filter.call(q('details.call'),function(d){return d.querySelector('.ladder .plot, .ladder svg')}).length+' of '+q('details.call').length);
 document.title='done';
+},3000);
 })();`
 
 func browser(t *testing.T) string {
@@ -116,6 +121,9 @@ func TestBrowser(t *testing.T) {
 				}
 			}
 			same("sections")
+			if !strings.Contains(c.name, "study") && !strings.Contains(c.name, "repeats") {
+				same("calls")
+			}
 			same("drawings")
 			if c.width > 860 {
 				same("charts")
@@ -139,6 +147,9 @@ func TestBrowserWithoutScript(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := regexp.MustCompile(`(?s)<script>.*?</script>`).ReplaceAllString(b.String(), "")
+	if n := strings.Count(page, "<details class=\"call\""); n < 2 || strings.Count(page, "twtrace flow --call") != n-1 {
+		t.Errorf("%d calls; without script every one but the first should say how to see it", n)
+	}
 	page = strings.Replace(page, "script-src ", "script-src "+hash(probe)+" ", 1)
 	page = strings.Replace(page, "</body></html>", "<script>"+probe+"</script></body></html>", 1)
 	dom, console := look(t, exe, page, 1200)

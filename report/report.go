@@ -19,6 +19,8 @@
 package report
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"embed"
 	"encoding/base64"
@@ -37,12 +39,11 @@ var assets embed.FS
 // package's own files, never text of a capture.
 type document struct {
 	*Page
-	CSP     string
-	Style   template.CSS
-	ECharts template.JS
-	Boot    template.JS
-	Live    bool
-	Tol     float64
+	CSP   string
+	Style template.CSS
+	Boot  template.JS
+	Live  bool
+	Tol   float64
 }
 
 // Write writes the report of d as one HTML page.
@@ -72,13 +73,11 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 		return err
 	}
 	doc.Style, doc.Boot = template.CSS(style), template.JS(boot)
-	scripts := hash(boot)
+	scripts, ech := hash(boot), ""
 	if doc.Live {
-		ech, err := read("echarts/echarts.min.js")
-		if err != nil {
+		if ech, err = read("echarts/echarts.min.js"); err != nil {
 			return err
 		}
-		doc.ECharts = template.JS(ech)
 		scripts = hash(ech) + " " + scripts
 	}
 	doc.CSP = "default-src 'none'; style-src " + hash(style) + "; script-src " + scripts + "; base-uri 'none'; form-action 'none'"
@@ -97,7 +96,8 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 		}
 		return ""
 	}
-	t, err := template.New("page").Funcs(template.FuncMap{
+	var t *template.Template
+	t, err = template.New("page").Funcs(template.FuncMap{
 		"strip":      func(r VerdictRow) string { return draw(strip(r, tol)) },
 		"stripScale": func() string { return draw(stripScale(tol)) },
 		"plot": func(f Figure, p Plot) string {
@@ -126,6 +126,24 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 			}
 			return nil
 		},
+		// What is looked at on request is in the page compressed: the chart
+		// library, and the ladders of all calls but the first.
+		"charts": func() (string, error) { return draw(packed("charts", []byte(ech))), nil },
+		"folded": func(scenario int, s Scenario) (string, error) {
+			rest := s.Ladders
+			if scenario == 0 && len(rest) > 0 {
+				rest = rest[1:]
+			}
+			if len(rest) == 0 {
+				return "", nil
+			}
+			page, calls := out.w, bytes.Buffer{}
+			out.w = &calls
+			err := t.ExecuteTemplate(out, "calls", rest)
+			out.w = page
+			return draw(packed("calls", calls.Bytes())), err
+		},
+		"next":       func() string { return draw("\x00") }, // no text of the page holds one
 		"tall":       func(t Table) bool { return len(t.Rows) > 24 },
 		"openLadder": func(scenario, ladder int) bool { return scenario == 0 && ladder == 0 },
 		"details": func(l Ladder) []*Detail {
@@ -145,6 +163,16 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return out.err
+}
+
+// packed is text as an element that no browser runs or shows: boot.js takes it
+// out again. Base64 and gzip of the standard library are the same bytes always.
+func packed(class string, text []byte) string {
+	var b bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	z.Write(text)
+	z.Close()
+	return `<script type="application/octet-stream" class="packed ` + class + `">` + base64.StdEncoding.EncodeToString(b.Bytes()) + "</script>"
 }
 
 // alt is what a screen reader says of a figure; its caption says the rest.

@@ -4,6 +4,36 @@
   root.className = 'js';
   function each(list, f) { Array.prototype.forEach.call(list, f); }
 
+  // What is compressed in the page: text, by a promise; it never resolves where
+  // the browser cannot inflate, and then the page stays as it is without script.
+  function unpack(el) {
+    if (!window.DecompressionStream) return new Promise(function () {});
+    var bin = atob(el.textContent), b = new Uint8Array(bin.length);
+    for (var i = 0; i < bin.length; i++) b[i] = bin.charCodeAt(i);
+    return new Response(new Blob([b]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
+  }
+
+  // Folded calls: their ladders come when the first of their kind is opened.
+  each(doc.querySelectorAll('script.calls'), function (store) {
+    var calls = store.parentNode.querySelectorAll('details.call'), rest = [], texts;
+    each(calls, function (d) { if (!d.querySelector('.ladder')) rest.push(d); });
+    function fill(d) {
+      if (d.querySelector('.ladder')) return Promise.resolve();
+      texts = texts || unpack(store).then(function (t) { return t.split('\0'); });
+      return texts.then(function (list) {
+        if (d.querySelector('.ladder')) return;
+        var at = doc.createElement('div');
+        at.innerHTML = list[rest.indexOf(d)];
+        while (at.firstChild) d.appendChild(at.firstChild);
+        each(d.querySelectorAll('.ladder'), begin);
+      });
+    }
+    rest.forEach(function (d) {
+      d.fill = fill.bind(null, d);
+      d.addEventListener('toggle', function () { if (d.open) d.fill(); });
+    });
+  });
+
   // Ladders: a rung shows its message in the panel beside it.
   function panelOf(id) { var p = doc.getElementById(id); return p && p.classList.contains('det') ? p : null; }
   function pick(id, focus, scroll) {
@@ -52,14 +82,22 @@
     var all = Array.prototype.slice.call(r.closest('svg').querySelectorAll('a.rung')), i = all.indexOf(r) + step;
     if (i >= 0 && i < all.length) pick(all[i].getAttribute('data-d'), true);
   });
-  each(doc.querySelectorAll('.ladder'), function (l) {
+  function begin(l) {
     var p = l.querySelector('.det');
     if (!p) return;
     p.classList.add('show');
     each(l.querySelectorAll('.rung'), function (r) { if (r.getAttribute('data-d') === p.id) r.classList.add('on'); });
     copyButton(p);
-  });
-  function follow() { var h = location.hash.slice(1); if (h && panelOf(h)) pick(h, false, true); }
+  }
+  each(doc.querySelectorAll('.ladder'), begin);
+  function follow() {
+    var h = location.hash.slice(1), d = doc.getElementById(h) || doc.getElementById(h.replace(/-[^-]*$/, ''));
+    if (!h) return;
+    if (d && d.fill) {
+      d.open = true;
+      d.fill().then(function () { if (panelOf(h)) pick(h, false, true); else d.scrollIntoView(); });
+    } else if (panelOf(h)) pick(h, false, true);
+  }
   addEventListener('hashchange', follow);
   follow();
 
@@ -115,7 +153,8 @@
   });
 
   // Charts: the options come as data; what only a function can draw is here.
-  if (!window.echarts) return;
+  var library = doc.querySelector('script.charts');
+  if (!library) return;
   var names = ['paper', 'ink', 'mute', 'hair', 'tint', 'band', 'blue', 'ochre', 'red', 'area'], colors = {};
   function readColors() {
     var s = getComputedStyle(root);
@@ -262,8 +301,7 @@
     c.chart.setOption(d.o, true);
     c.width = w;
   }
-  readColors();
-  each(doc.querySelectorAll('script.opt'), function (s) {
+  function show(s) {
     var plot = s.parentNode, box = doc.createElement('div');
     box.className = 'chart';
     plot.appendChild(box);
@@ -271,7 +309,7 @@
     var c = { plot: plot, box: box, text: s.textContent };
     charts.push(c);
     try { draw(c); } catch (err) { plot.classList.remove('live'); console.error('twtrace chart: ' + err.message); }
-  });
+  }
   function again() { readColors(); charts.forEach(draw); }
   var timer;
   addEventListener('resize', function () {
@@ -279,4 +317,11 @@
     timer = setTimeout(function () { charts.forEach(function (c) { if (c.plot.clientWidth !== c.width) draw(c); }); }, 150);
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', again);
+  unpack(library).then(function (text) {
+    var run = doc.createElement('script');
+    run.textContent = text; // the policy holds its hash
+    doc.head.appendChild(run);
+    readColors();
+    each(doc.querySelectorAll('script.opt'), show);
+  });
 })();
