@@ -2,11 +2,16 @@ package report
 
 import (
 	"bytes"
+	csvpkg "encoding/csv"
+	"encoding/xml"
 	"fmt"
+	"html"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -193,5 +198,72 @@ func TestPrint(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What a figure is saved as: a drawing that stands alone, an image, and the
+// numbers that it shows. The page's own downloads are caught before they begin.
+func TestFiguresAreSaved(t *testing.T) {
+	exe := browser(t)
+	var b bytes.Buffer
+	if err := Write(&b, repeats(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	const click = `setTimeout(function(){
+var out=[],at=0;
+HTMLAnchorElement.prototype.click=function(){
+ var a=this,name=a.download,n=at++;
+ if(a.href.indexOf('data:')===0){out[n]=name+'|'+a.href.slice(0,22)+a.href.length;return}
+ fetchText(a.href,function(t){out[n]=name+'|'+t});
+};
+var blobs={};
+URL.createObjectURL=function(b){var u='blob:'+Object.keys(blobs).length;blobs[u]=b;return u};
+URL.revokeObjectURL=function(){};
+function fetchText(u,f){blobs[u].text().then(f)}
+document.querySelector('#fig1').querySelectorAll('.save button').forEach(function(x){x.click()});
+setTimeout(function(){var p=document.createElement('pre');p.id='saved';p.textContent=out.join('\u241e');document.body.appendChild(p)},1500);
+},2000);`
+	page := strings.Replace(b.String(), "script-src ", "script-src "+hash(click)+" ", 1)
+	page = strings.Replace(page, "</body></html>", "<script>"+click+"</script></body></html>", 1)
+	dom, console := look(t, exe, page, 1200)
+	if console != "" {
+		t.Errorf("console: %s", console)
+	}
+	m := regexp.MustCompile(`(?s)<pre id="saved">(.*?)</pre>`).FindStringSubmatch(dom)
+	if m == nil {
+		t.Fatal("nothing was saved")
+	}
+	files := strings.Split(html.UnescapeString(m[1]), "\u241e")
+	if len(files) != 3 {
+		t.Fatalf("%d files: %.200q", len(files), files)
+	}
+	svg, png, csv := files[0], files[1], files[2]
+	if !strings.HasPrefix(svg, "fig1.svg|<svg ") || strings.Contains(svg, "class=") || strings.Contains(svg, "href") || !strings.Contains(svg, "rgb(27, 90, 152)") {
+		t.Errorf("the drawing needs the page, or lacks its colours: %.300s", svg)
+	}
+	dec := xml.NewDecoder(strings.NewReader(strings.TrimPrefix(svg, "fig1.svg|")))
+	for {
+		if _, err := dec.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("the drawing is no XML: %v", err)
+		}
+	}
+	var size int
+	if n, _ := fmt.Sscanf(png, "fig1.png|data:image/png;base64,%d", &size); n != 1 || size < 10_000 {
+		t.Errorf("the image: %.100s", png)
+	}
+	rows, err := csvpkg.NewReader(strings.NewReader(strings.TrimPrefix(csv, "fig1.csv|"))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each run of the data stands in it with its rate and interval.
+	for _, r := range repeats().Rates {
+		found := slices.ContainsFunc(rows, func(row []string) bool {
+			return row[1] == "observed" && row[2] == fmt.Sprint(r.X.V) && row[3] == fmt.Sprint(r.ObservedPerS.V) && row[4] == fmt.Sprint(r.ObservedLowPerS.V) && row[5] == fmt.Sprint(r.ObservedHighPerS.V)
+		})
+		if r.Kind == "calls" && r.ObservedPerS.Known && !found {
+			t.Errorf("%s, %v/s, does not stand in the numbers", r.Experiment, r.ObservedPerS.V)
+		}
 	}
 }

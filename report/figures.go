@@ -1391,6 +1391,7 @@ type live struct {
 	Height float64        `json:"height"`
 	XTicks []Tick         `json:"xticks"`
 	YTicks [][]Tick       `json:"yticks"`
+	Panels []string       `json:"panels"` // their titles
 	Texts  []liveText     `json:"texts"`
 }
 
@@ -1411,9 +1412,10 @@ func (p Plot) live() (*live, error) {
 		return nil, err
 	}
 	bs, h := p.boxes(p.Width)
-	l := &live{Option: o, Width: p.Width, Height: h, XTicks: p.X.Ticks, YTicks: [][]Tick{}, Texts: []liveText{}}
+	l := &live{Option: o, Width: p.Width, Height: h, XTicks: p.X.Ticks, YTicks: [][]Tick{}, Panels: []string{}, Texts: []liveText{}}
 	for i, pn := range p.Panels {
 		l.YTicks = append(l.YTicks, pn.Y.Ticks)
+		l.Panels = append(l.Panels, pn.Title)
 		l.Texts = append(l.Texts, liveText{Y: bs[i].y - titleUp, Text: pn.Title, Color: "--ink"})
 		aside := p.dodge(pn, bs[i])
 		for _, n := range pn.Notes {

@@ -152,6 +152,94 @@
     box.parentNode.insertBefore(f, box);
   });
 
+  var charts = [];
+
+  // Figures can be taken along: as drawn, as an image, as numbers.
+  function saved(name, type, data) {
+    var a = doc.createElement('a');
+    a.href = typeof data === 'string' && data.indexOf('data:') === 0 ? data : URL.createObjectURL(new Blob([data], { type: type }));
+    a.download = name;
+    doc.body.appendChild(a);
+    a.click();
+    a.remove();
+    if (a.href.indexOf('blob:') === 0) setTimeout(function () { URL.revokeObjectURL(a.href); }, 10000);
+  }
+  var looks = ['fill', 'fill-opacity', 'stroke', 'stroke-width', 'stroke-dasharray', 'stroke-linecap', 'stroke-linejoin', 'opacity', 'paint-order', 'font-family', 'font-size', 'font-weight', 'text-anchor', 'display'];
+  function drawingOf(fig) {
+    var ns = 'http://www.w3.org/2000/svg', out = doc.createElementNS(ns, 'svg'), w = 0, h = 0;
+    each(fig.querySelectorAll('.plot svg.w'), function (svg) {
+      var copy = svg.cloneNode(true), from = svg.querySelectorAll('*'), to = copy.querySelectorAll('*'), box = svg.viewBox.baseVal;
+      each(from, function (e, i) {
+        var s = getComputedStyle(e);
+        looks.forEach(function (l) { if (s.getPropertyValue(l)) to[i].setAttribute(l, s.getPropertyValue(l)); });
+        to[i].removeAttribute('class');
+      });
+      each(copy.querySelectorAll('a'), function (a) { a.removeAttribute('href'); });
+      copy.removeAttribute('class');
+      copy.setAttribute('y', h);
+      copy.setAttribute('width', box.width);
+      copy.setAttribute('height', box.height);
+      out.appendChild(copy);
+      w = Math.max(w, box.width);
+      h += box.height;
+    });
+    out.setAttribute('viewBox', '0 0 ' + w + ' ' + h);
+    out.setAttribute('width', w);
+    out.setAttribute('height', h);
+    return new XMLSerializer().serializeToString(out);
+  }
+  function imageOf(charts) {
+    var scale = 3, parts = charts.map(function (c) { return c.chart.getRenderedCanvas({ pixelRatio: scale, backgroundColor: colors['--paper'] }); });
+    var all = doc.createElement('canvas'), y = 0;
+    all.width = Math.max.apply(null, parts.map(function (p) { return p.width; }));
+    all.height = parts.reduce(function (n, p) { return n + p.height; }, 0);
+    parts.forEach(function (p) { all.getContext('2d').drawImage(p, 0, y); y += p.height; });
+    return all.toDataURL('image/png');
+  }
+  function cell(v) {
+    if (v === null || v === undefined) return '';
+    var s = String(v);
+    if (typeof v !== 'number' && /^[=+\-@\t]/.test(s)) s = "'" + s;
+    return /[",\r\n]/.test(s) ? '"' + s.replace(/"/g, '""') + '"' : s;
+  }
+  function numbersOf(fig) {
+    var rows = [];
+    each(fig.querySelectorAll('script.opt'), function (el) {
+      var d = JSON.parse(el.textContent), o = d.option;
+      if (!rows.length) rows.push(['panel', 'series', o.xAxis[o.xAxis.length - 1].name || 'x', 'value', 'low', 'high', 'to', 'note']);
+      o.series.forEach(function (s) {
+        var panel = d.panels[s.xAxisIndex || 0], top = o.yAxis[s.yAxisIndex || 0].max;
+        s.data.forEach(function (p) {
+          var v = p && p.value || p, kind = s.renderItem;
+          if (kind === 'band') rows.push([panel, s.name, v[0], null, v[1], v[3], v[2], null]);
+          else if (kind === 'area') for (var i = 0; i < v.length; i += 3) rows.push([panel, s.name, v[i], v[i + 1], v[i + 2], null, null, null]);
+          else if (kind === 'bar') rows.push([panel, s.name, v[0], v[1], null, null, v[2], p.name]);
+          else if (kind === 'mark' || kind === 'sustained') rows.push([panel, s.name, v[0], v[1], v[2] === v[3] ? null : v[2], v[2] === v[3] || v[3] === top ? null : v[3], null, p.name]);
+          else if (v[1] !== null) rows.push([panel, s.name, v[0], v[1], null, null, null, null]);
+        });
+      });
+    });
+    return rows.map(function (r) { return r.map(cell).join(','); }).join('\r\n') + '\r\n';
+  }
+  each(doc.querySelectorAll('figure[id]'), function (fig) {
+    var bar = doc.createElement('p');
+    bar.className = 'save';
+    [['SVG', function () { saved(fig.id + '.svg', 'image/svg+xml', drawingOf(fig)); }],
+      ['PNG', function () {
+        var mine = charts.filter(function (c) { return c.chart && fig.contains(c.plot); });
+        if (mine.length) saved(fig.id + '.png', '', imageOf(mine));
+      }],
+      ['CSV', function () { saved(fig.id + '.csv', 'text/csv', numbersOf(fig)); }]].forEach(function (k) {
+      var b = doc.createElement('button');
+      b.type = 'button';
+      b.textContent = k[0];
+      b.setAttribute('aria-label', 'Save ' + fig.id.replace('fig', 'figure ') + ' as ' + k[0]);
+      b.addEventListener('click', k[1]);
+      bar.appendChild(b);
+    });
+    fig.appendChild(bar);
+  });
+
   // Charts: the options come as data; what only a function can draw is here.
   var library = doc.querySelector('script.charts');
   if (!library) return;
@@ -284,7 +372,6 @@
     });
     return { o: o, h: d.height };
   }
-  var charts = [];
   function draw(c) {
     var w = c.plot.clientWidth;
     if (!w || innerWidth <= 860) return;
