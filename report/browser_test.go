@@ -267,3 +267,53 @@ setTimeout(function(){var p=document.createElement('pre');p.id='saved';p.textCon
 		}
 	}
 }
+
+// axe-core, where the environment says where it is, finds nothing serious, in
+// light and in dark, wide and narrow.
+func TestAccessible(t *testing.T) {
+	exe := browser(t)
+	name := os.Getenv("TWTRACE_AXE")
+	if name == "" {
+		t.Skip("TWTRACE_AXE names no axe.min.js")
+	}
+	axe, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := string(axe) + `
+;document.querySelectorAll('details').forEach(function(d){d.open=true});
+setTimeout(function(){axe.run(document,{resultTypes:['violations']}).then(function(r){
+var p=document.createElement('pre');p.id='axe';
+p.textContent='done '+r.passes.length+'\n'+r.violations.map(function(v){return v.impact+' '+v.id+': '+v.help+' ('+v.nodes.length+'): '+v.nodes.slice(0,3).map(function(n){return n.html.slice(0,200)+' '+n.failureSummary}).join(' | ')}).join('\n');
+document.body.appendChild(p)})},2500);`
+	for _, c := range []struct {
+		name  string
+		d     *table.Dataset
+		width int
+		flags []string
+	}{
+		{"sip", sipTrace(), 1200, nil},
+		{"sip, dark", sipTrace(), 1200, []string{"--blink-settings=preferredColorScheme=0"}},
+		{"repeats on a phone", repeats(), 390, nil},
+		{"hostile", hostile(), 1200, nil},
+	} {
+		var b bytes.Buffer
+		if err := Write(&b, c.d, Options{Title: "A report"}); err != nil {
+			t.Fatal(err)
+		}
+		page := strings.Replace(b.String(), "script-src ", "script-src "+hash(run)+" ", 1)
+		page = strings.Replace(page, "</body></html>", "<script>"+run+"</script></body></html>", 1)
+		dom, console := look(t, exe, page, c.width, append(c.flags, "--virtual-time-budget=30000")...)
+		m := regexp.MustCompile(`(?s)<pre id="axe">(.*?)</pre>`).FindStringSubmatch(dom)
+		if m == nil || !strings.HasPrefix(m[1], "done ") {
+			t.Fatalf("%s: axe did not end; console: %s", c.name, console)
+		}
+		for _, v := range strings.Split(html.UnescapeString(m[1]), "\n")[1:] {
+			if strings.HasPrefix(v, "serious") || strings.HasPrefix(v, "critical") {
+				t.Errorf("%s: %s", c.name, v)
+			} else if v != "" {
+				t.Logf("%s: %.300s", c.name, v)
+			}
+		}
+	}
+}
