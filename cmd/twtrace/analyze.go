@@ -57,36 +57,6 @@ func (a *app) analyzeInto(exps []experiment.Experiment, opt experiment.Options) 
 	return out.finish(a)
 }
 
-func (a *app) batchCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:     "batch ROOT -o DIR",
-		Short:   "Analyse every experiment under a folder into one dataset and one report",
-		GroupID: "main",
-		Long: "An experiment is a folder (or archive) that holds, itself or in calls/, messages/ or keys/, a capture, an export\n" +
-			"or a manifest. One that is broken does not stop the others.",
-		Example: "  twtrace batch experiments/ -o out\n  twtrace batch archive.tar.zst -o out --jobs 4",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("want one ROOT, found %d arguments%s", len(args), quoted(args))
-			}
-			return nil
-		},
-		RunE: func(_ *cobra.Command, args []string) error {
-			if a.output == "" {
-				return usagef("want -o DIR, the folder to write")
-			}
-			exps, opt, err := a.experiments(args, false)
-			if err != nil {
-				return err
-			}
-			return a.analyzeInto(exps, opt)
-		},
-	}
-	a.inputFlags(c)
-	a.outputFlags(c)
-	return c
-}
-
 func quoted(args []string) string {
 	if len(args) == 0 {
 		return ""

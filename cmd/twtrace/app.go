@@ -31,7 +31,8 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	code   int // worst of what the inputs gave
+	code   int    // worst of what the inputs gave
+	step   func() // called before every change of a batch's dataset; nil outside tests
 
 	format     string
 	output     string

@@ -55,9 +55,14 @@ const (
 	reportName  = "report.html"
 )
 
-var parts = []string{"tables", "arrow", reportName, batchName}
+// parts are what a run that swaps the whole folder replaces. The records of a
+// batch go first: they stand for the tables.
+var parts = []string{recordDir, "tables", "arrow", reportName, batchName}
 
-func (a *app) openOutput(dir string) (*output, error) {
+func (a *app) openOutput(dir string) (*output, error) { return a.openStaged(dir, "") }
+
+// openStaged gives the stage's name a part that tells whose it is.
+func (a *app) openStaged(dir, tag string) (*output, error) {
 	dir = filepath.Clean(dir)
 	o := &output{dir: dir, arrow: a.arrow}
 	entries, err := os.ReadDir(dir)
@@ -80,7 +85,7 @@ func (a *app) openOutput(dir string) (*output, error) {
 	case len(entries) > 0 && !a.force && !isOurs(dir):
 		return nil, usagef("%s: is not empty and was not made by twtrace; --force writes into it all the same", dir)
 	}
-	if o.stage, err = os.MkdirTemp(dir, stagePrefix); err != nil {
+	if o.stage, err = os.MkdirTemp(dir, stagePrefix+tag); err != nil {
 		return nil, err
 	}
 	return o, nil
@@ -88,8 +93,12 @@ func (a *app) openOutput(dir string) (*output, error) {
 
 func isStage(e fs.DirEntry) bool { return strings.HasPrefix(e.Name(), stagePrefix) }
 
-// isOurs tells a folder that twtrace made, by its batch.json.
+// isOurs tells a folder that twtrace made, by its batch.json, or by the records
+// and lists of a batch that is not done.
 func isOurs(dir string) bool {
+	if info, err := os.Stat(filepath.Join(dir, recordDir)); err == nil && info.IsDir() {
+		return true
+	}
 	b, err := os.ReadFile(filepath.Join(dir, batchName))
 	if err != nil {
 		return false
@@ -119,18 +128,21 @@ func (o *output) add(r *experiment.Result) error {
 		return err
 	}
 	for i := range r.Data.Experiments {
-		e := &r.Data.Experiments[i]
-		entry := batchEntry{Experiment: e.Experiment, Inputs: []batchInput{}, Options: json.RawMessage(e.Options),
-			ProgramVersion: e.ProgramVersion, AnalysisVersion: e.AnalysisVersion, ExitCode: e.ExitCode, Problem: e.Problem}
-		for k := range r.Data.Inputs {
-			in := &r.Data.Inputs[k]
-			if in.Experiment == e.Experiment {
-				entry.Inputs = append(entry.Inputs, batchInput{in.File, in.Kind, in.SHA256, in.Bytes})
-			}
-		}
-		o.batch = append(o.batch, entry)
+		o.batch = append(o.batch, newBatchEntry(r.Data, &r.Data.Experiments[i]))
 	}
 	return nil
+}
+
+func newBatchEntry(d *table.Dataset, e *table.Experiment) batchEntry {
+	entry := batchEntry{Experiment: e.Experiment, Inputs: []batchInput{}, Options: json.RawMessage(e.Options),
+		ProgramVersion: e.ProgramVersion, AnalysisVersion: e.AnalysisVersion, ExitCode: e.ExitCode, Problem: e.Problem}
+	for k := range d.Inputs {
+		in := &d.Inputs[k]
+		if in.Experiment == e.Experiment {
+			entry.Inputs = append(entry.Inputs, batchInput{in.File, in.Kind, in.SHA256, in.Bytes})
+		}
+	}
+	return entry
 }
 
 func (o *output) create(name string) (io.WriteCloser, error) {
@@ -192,6 +204,11 @@ func (o *output) finish(a *app) error {
 		}
 	}
 	o.made = ""
+	if list, err := shardFiles(o.dir); err == nil {
+		for _, s := range list {
+			os.Remove(filepath.Join(o.dir, shardName(s)))
+		}
+	}
 	entries, err := os.ReadDir(o.dir)
 	if err != nil {
 		return err

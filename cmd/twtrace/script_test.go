@@ -32,7 +32,7 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"twtrace": main})
+	testscript.Main(m, map[string]func(){"twtrace": main, "dying": dying})
 }
 
 // Each script has experiments/, the recorded experiments. Commands of our own:

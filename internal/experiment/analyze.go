@@ -40,6 +40,7 @@ type Result struct {
 	Data     *table.Dataset
 	Exit     int
 	Messages []string // for standard error: what was damaged, refused or odd
+	Sums     []Sum    // of all files; nil when one could not be read to its end
 }
 
 // Analyze takes an experiment from files to rows. The error is for an
@@ -72,6 +73,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	ropt.Posts, ropt.Latencies = t.Posts, t.Latencies
 	d := res.Data
 	d.Inputs, d.Captures, d.Ledger = in.inputs, in.captures, dec.Ledger().Rows()
+	res.Sums = e.sumsOf(d.Inputs)
 	d.Hosts, d.Flows, d.Calls, d.Legs, d.Signals = t.Hosts, t.Flows, t.Calls, t.Legs, t.Signals
 	d.Arrivals, d.CallResources, d.Streams, d.StreamIntervals = t.Arrivals, t.CallResources, t.Streams, t.StreamIntervals
 	d.Messages, d.Clocks, d.Oddities = t.Messages, t.Clocks, t.Oddities

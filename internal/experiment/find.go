@@ -383,22 +383,33 @@ func folderOf(name string) string {
 func withoutDatasets(files []*container.File) []*container.File {
 	var made []string
 	for _, f := range files {
-		if path.Base(f.Name) != "batch.json" {
+		if !isList(path.Base(f.Name)) {
 			continue
 		}
 		if c, err := f.Identify(); err == nil && bytes.Contains(c.Head[:min(len(c.Head), 64)], []byte(`"program": "twtrace"`)) {
-			made = append(made, strings.TrimSuffix(f.Name, "batch.json"))
+			made = append(made, strings.TrimSuffix(f.Name, path.Base(f.Name)))
 		}
 	}
 	return slices.DeleteFunc(files, func(f *container.File) bool {
 		for _, dir := range made {
 			rest, ok := strings.CutPrefix(f.Name, dir)
-			if ok && (rest == "batch.json" || rest == "report.html" || strings.HasPrefix(rest, "tables/") || strings.HasPrefix(rest, "arrow/")) {
+			if ok && (isList(rest) || rest == "report.html" || strings.HasPrefix(rest, "tables/") || strings.HasPrefix(rest, "arrow/")) {
 				return true
 			}
 		}
 		return false
 	})
+}
+
+// isList tells by its name a list of a dataset's experiments: of the whole, or
+// batch.K-of-N.json of a shard.
+func isList(name string) bool {
+	of, ok := strings.CutPrefix(name, "batch.")
+	if ok && of == "json" {
+		return true
+	}
+	of, json := strings.CutSuffix(of, ".json")
+	return ok && json && !strings.Contains(of, "/") && strings.Contains(of, "-of-")
 }
 
 // holds tells whether the files make a run, by a capture, an export or a

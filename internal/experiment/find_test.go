@@ -146,6 +146,10 @@ func TestFolderRule(t *testing.T) {
 			"a.pcap": {Data: pcapFile}, "out/batch.json": {Data: []byte("{\n  \"program\": \"twtrace\",\n")}, "out/report.html": {Data: noteFile},
 			"out/tables/calls/x.parquet": {Data: noteFile}, "out/mine.txt": {Data: noteFile}, "batch.json": {Data: []byte("{}")},
 		}, "root: a.pcap batch.json out/mine.txt"},
+		{"results of a shard", fstest.MapFS{
+			"a.pcap": {Data: pcapFile}, "out/batch.0-of-2.json": {Data: []byte("{\n  \"program\": \"twtrace\",\n")},
+			"out/tables/calls/x.parquet": {Data: noteFile}, "batch.notes.json": {Data: []byte("{\n  \"program\": \"twtrace\",\n")},
+		}, "root: a.pcap batch.notes.json"},
 	} {
 		got, err := Find([]Input{folder("some/root", c.fsys)}, false)
 		if err != nil || shape(got) != c.want {

@@ -302,10 +302,11 @@ func alias(s string) parquet.ByteArray {
 // WriteDir writes a dataset folder: for every table a file of no rows and one
 // of each experiment that has rows; with withArrow one IPC file a table too.
 // Names given to create use / and no other part of them is ever "." or "..".
+// A nil writer of it leaves a file out.
 func WriteDir(create func(name string) (io.WriteCloser, error), d *Dataset, withArrow bool) error {
 	write := func(name string, body func(io.Writer) error) (err error) {
 		w, err := create(name)
-		if err != nil {
+		if err != nil || w == nil {
 			return err
 		}
 		err = body(w)

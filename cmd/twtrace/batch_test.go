@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/twtrace/twtrace/fixtures"
+)
+
+// A file that keeps its size and its times but not its bytes is a change.
+func TestChangeBehindSizeAndTime(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.CopyFS(in, fixtures.Recorded()); err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(in, "messages-gsm7-160", "messages", "page-000.json")
+	batch := func(out string) string {
+		code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out)
+		if code != 0 {
+			t.Fatalf("code %d: %s", code, stderr)
+		}
+		return stderr
+	}
+	batch(out)
+	info, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := strings.Replace(string(text), `"status": "delivered"`, `"status": "delivereD"`, 1)
+	if other == string(text) || len(other) != len(text) {
+		t.Fatal("nothing to change")
+	}
+	if err := os.WriteFile(name, []byte(other), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(name, info.ModTime(), info.ModTime()); err != nil {
+		t.Fatal(err)
+	}
+	if stderr := batch(out); !strings.Contains(stderr, "(19 unchanged)") {
+		t.Errorf("%s", stderr)
+	}
+	batch(filepath.Join(dir, "fresh"))
+	want, err := sums(filepath.Join(dir, "fresh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := sums(out); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v\n%s", err, difference(want, got))
+	}
+}
+
+// A record is believed as far as it can be read, and names no file elsewhere.
+func TestDamagedRecords(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.CopyFS(in, fixtures.Recorded()); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out, "-q"); code != 0 {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	want, err := sums(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := filepath.Join(dir, "outside.parquet")
+	if err := os.WriteFile(outside, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	records, err := filepath.Glob(filepath.Join(out, recordDir, "*.json"))
+	if err != nil || len(records) != 20 {
+		t.Fatalf("%d records, %v", len(records), err)
+	}
+	for i, name := range records {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch i % 4 {
+		case 0:
+			text = text[:len(text)/2]
+		case 1:
+			text = nil
+		case 2:
+			var r record
+			if err := json.Unmarshal(text, &r); err != nil {
+				t.Fatal(err)
+			}
+			r.File = "../../../outside"
+			if text, err = json.Marshal(r); err != nil {
+				t.Fatal(err)
+			}
+		case 3:
+			text = []byte(`{"file": "../../../outside", "analysis_version": 1}`)
+		}
+		if err := os.WriteFile(name, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"00.json", "0123456789abcdef0123456789abcdef.json"} { // of no experiment
+		if err := os.WriteFile(filepath.Join(out, recordDir, name), []byte(`{"experiment": "gone", "file": "../../../outside"}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out, "-q"); code != 0 {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	if got, err := sums(out); err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v\n%s", err, difference(want, got))
+	}
+	if _, err := os.Stat(outside); err != nil {
+		t.Error(err)
+	}
+}
