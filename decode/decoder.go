@@ -372,6 +372,14 @@ func (s *source) peek() {
 	})
 }
 
+// FirstTime is the time of a capture's first frame; 0 when there is none that
+// can be read.
+func FirstTime(f *container.File) Time {
+	s := &source{file: f}
+	s.peek()
+	return Time(s.firstTime)
+}
+
 // lookAhead opens a capture beside its reading; damage is told when it is read
 // for its packets.
 func (s *source) lookAhead(look func(*pcap.Reader)) {

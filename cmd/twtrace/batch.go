@@ -4,18 +4,95 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/internal/experiment"
 )
 
+// selection are the flags that take some of the experiments under a root.
+type selection struct {
+	only             []string
+	sinceArg, shards string
+
+	since decode.Time
+	shard shard
+}
+
+func (s *selection) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringArrayVar(&s.only, "only", nil, "experiments whose path, or a folder of it, matches GLOB (* ? [a-z]); repeatable")
+	f.StringVar(&s.sinceArg, "since", "", "experiments that started at or after this time (RFC 3339)")
+	f.StringVar(&s.shards, "shard", "", "K/N: part K, from 0, of N parts of the experiments")
+}
+
+func (s *selection) check(a *app) (err error) {
+	for _, glob := range s.only {
+		if _, err := path.Match(glob, ""); err != nil {
+			return usagef("--only: %q is no pattern: %v", glob, err)
+		}
+	}
+	if s.since, err = parseTime(s.sinceArg); err != nil {
+		return usagef("--since: %v", err)
+	}
+	if s.shards == "" {
+		return nil
+	}
+	k, n, ok := strings.Cut(s.shards, "/")
+	s.shard.k, err = strconv.ParseUint(k, 10, 32)
+	if err == nil {
+		s.shard.n, err = strconv.ParseUint(n, 10, 32)
+	}
+	switch {
+	case !ok || err != nil || s.shard.k >= s.shard.n:
+		return usagef("--shard: want K/N with K from 0 to N-1, found %q", s.shards)
+	case a.arrow:
+		return usagef("--arrow: its files hold the whole; a batch without --shard makes them")
+	case a.redact && a.redactKey == "":
+		return usagef("--shard needs --redact-key: the pseudonyms of all shards must be the same")
+	}
+	return nil
+}
+
+// whole tells that all experiments of the root, or of a shard, are meant.
+func (s *selection) whole() bool { return len(s.only) == 0 && s.since == 0 }
+
+// take leaves the experiments that --only and --shard name.
+func (s *selection) take(exps []experiment.Experiment, id func(name string) string) ([]experiment.Experiment, error) {
+	var list []experiment.Experiment
+	for _, e := range exps {
+		if s.named(e.Name) {
+			list = append(list, e)
+		}
+	}
+	if len(list) == 0 {
+		return nil, usagef("--only: none of %d experiments (%s, ...) matches", len(exps), exps[0].Name)
+	}
+	return slices.DeleteFunc(list, func(e experiment.Experiment) bool { return !s.shard.holds(id(e.Name)) }), nil
+}
+
+func (s *selection) named(name string) bool {
+	for _, glob := range s.only {
+		for part := name; part != "."; part = path.Dir(part) {
+			if ok, _ := path.Match(glob, part); ok {
+				return true
+			}
+		}
+	}
+	return len(s.only) == 0
+}
+
 func (a *app) batchCommand() *cobra.Command {
+	var sel selection
 	c := &cobra.Command{
 		Use:     "batch ROOT -o DIR",
 		Short:   "Analyse every experiment under a folder into one dataset and one report",
@@ -24,8 +101,13 @@ func (a *app) batchCommand() *cobra.Command {
 			"or a manifest. One that is broken does not stop the others.\n\n" +
 			"DIR keeps what is done: an experiment is analysed again only when the bytes of an input, an option that changes\n" +
 			"results, or the version of the analysis changed. A run that was killed goes on where it stopped. Experiments that\n" +
-			"are no longer under ROOT leave the dataset.",
-		Example: "  twtrace batch experiments/ -o out\n  twtrace batch archive.tar.zst -o out --jobs 4",
+			"are no longer under ROOT leave the dataset.\n\n" +
+			"--only and --since take some of the experiments; the others stay as they are. --shard K/N takes a part by the hash\n" +
+			"of the path: N processes, on one machine or many, with K from 0 to N-1 make one dataset together. None touches\n" +
+			"another's files, and `twtrace report DIR` draws the report when they are done.",
+		Example: "  twtrace batch experiments/ -o out\n  twtrace batch archive.tar.zst -o out --jobs 4\n" +
+			"  twtrace batch experiments/ -o out --only 'calls-n*' --since 2013-11-21T18:00:00Z\n" +
+			"  twtrace batch experiments/ -o out --shard 3/10",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("want one ROOT, found %d arguments%s", len(args), quoted(args))
@@ -36,17 +118,21 @@ func (a *app) batchCommand() *cobra.Command {
 			if a.output == "" {
 				return usagef("want -o DIR, the folder to write")
 			}
-			return a.batch(args)
+			return a.batch(args, &sel)
 		},
 	}
 	a.inputFlags(c)
 	a.outputFlags(c)
+	sel.flags(c)
 	return c
 }
 
 // batch brings the dataset up to date with the experiments under a root.
-func (a *app) batch(args []string) error {
-	exps, opt, err := a.experiments(args, false)
+func (a *app) batch(args []string, sel *selection) error {
+	if err := sel.check(a); err != nil {
+		return err
+	}
+	all, opt, err := a.experiments(args, false)
 	if err != nil {
 		return err
 	}
@@ -54,36 +140,51 @@ func (a *app) batch(args []string) error {
 	if err != nil {
 		return err
 	}
-	st, err := a.openStore(a.output, shard{}, key)
+	st, err := a.openStore(a.output, sel.shard, key)
 	if err != nil {
 		return err
 	}
 	defer st.abandon()
-	b := batchRun{store: st, exps: exps, opt: opt}
+	exps, err := sel.take(all, st.id)
+	if err != nil {
+		return err
+	}
+	b := batchRun{store: st, exps: exps, opt: opt, since: sel.since, alone: len(all) == 1, some: sel.shard.n > 0}
 	if err := a.sideBySide(exps, b.one); err != nil {
 		return err
 	}
 	if !b.some {
-		return nil // nothing could be made: the dataset stays as it was
+		// Nothing could be made: the dataset stays as it was.
+		if b.early == len(exps) {
+			a.say(levelInfo, "none of %s started at or after %s", plural(int64(len(exps)), "experiment"), sel.sinceArg)
+		}
+		return nil
 	}
-	gone, err := st.clean(exps)
-	if err != nil {
-		return err
+	var gone []string
+	if sel.whole() {
+		if gone, err = st.clean(exps); err != nil {
+			return err
+		}
 	}
 	for _, name := range gone {
 		a.say(levelInfo, "%s: no longer under %s; its files were removed", name, args[0])
 	}
-	n, err := st.finish(a)
-	if err != nil {
-		return err
+	var n int
+	if sel.shard.n > 0 {
+		if a.code == exitNothing {
+			a.code = exitDamaged // the rows that say why are a part of the whole
+		}
+		n, err = st.finishShard()
+	} else {
+		n, err = st.finish(a)
 	}
-	if err := st.dropShards(); err != nil {
+	if err != nil || a.quiet {
 		return err
-	}
-	if a.quiet {
-		return nil
 	}
 	var notes []string
+	if sel.shard.n > 0 {
+		notes = append(notes, "shard "+sel.shards)
+	}
 	if b.unchanged > 0 {
 		notes = append(notes, fmt.Sprintf("%d unchanged", b.unchanged))
 	}
@@ -94,7 +195,11 @@ func (a *app) batch(args []string) error {
 	if len(notes) > 0 {
 		what += " (" + strings.Join(notes, ", ") + ")"
 	}
-	a.say(levelInfo, "%s; open %s", what, filepath.Join(st.dir, reportName))
+	if sel.shard.n > 0 {
+		a.say(levelInfo, "%s; `twtrace report %s` draws the whole", what, shellQuote(st.dir))
+	} else {
+		a.say(levelInfo, "%s; open %s", what, filepath.Join(st.dir, reportName))
+	}
 	return nil
 }
 
@@ -103,30 +208,44 @@ type batchRun struct {
 	store *store
 	exps  []experiment.Experiment
 	opt   experiment.Options
+	since decode.Time
+	alone bool // the root holds one experiment
 
 	mu        sync.Mutex
 	some      bool // an experiment gave results, now or before
 	held      []*staged
 	unchanged int
+	early     int // started before since
 }
 
 // one does an experiment unless it stands already.
 func (b *batchRun) one(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error) {
 	e := b.exps[i]
+	if b.since != 0 {
+		if at := e.StartsBy(b.opt); at != 0 && b.before(at) {
+			return b.passOver()
+		}
+	}
 	if r := b.store.load(b.store.id(e.Name)); r != nil {
 		why, err := b.store.change(ctx, r, e, b.opt)
 		if err != nil {
 			return nil, err
 		}
 		if why == "" {
+			if t, err := parseTime(r.StartedAt); err != nil || b.before(t) {
+				return b.passOver()
+			}
 			return b.stands(r)
 		}
 	}
 	o := b.opt
 	o.Progress = progress
-	res, err := analyzeOne(ctx, e, o, b.store.key, len(b.exps) == 1)
+	res, err := analyzeOne(ctx, e, o, b.store.key, b.alone)
 	if err != nil {
 		return nil, err
+	}
+	if b.before(res.Data.Experiments[0].StartedAt) {
+		return b.passOver()
 	}
 	g, err := b.store.put(e, b.opt, res)
 	if err != nil {
@@ -148,6 +267,18 @@ func (b *batchRun) one(ctx context.Context, i int, progress func(bytes, frames i
 	}
 	b.mu.Unlock()
 	return short, b.store.commit(g)
+}
+
+// before tells a start before --since.
+func (b *batchRun) before(start decode.Time) bool { return b.since != 0 && start < b.since }
+
+// passOver counts an experiment that started before --since, or nobody knows
+// when.
+func (b *batchRun) passOver() (*experiment.Result, error) {
+	b.mu.Lock()
+	b.early++
+	b.mu.Unlock()
+	return nil, nil
 }
 
 // stands is the outcome of an experiment that need not be done.

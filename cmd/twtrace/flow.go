@@ -89,6 +89,9 @@ func (a *app) reportCommand() *cobra.Command {
 			if len(d.Experiments) == 0 {
 				return fmt.Errorf("%s: holds no dataset; analyze or batch write one", args[0])
 			}
+			if err := a.sayMissingShards(args[0]); err != nil {
+				return err
+			}
 			name := a.output
 			if name == "-" {
 				zone, err := a.displayZone()

@@ -273,3 +273,59 @@ func TestKilledAtAnyTime(t *testing.T) {
 		t.Error("no run was killed: nothing was tested")
 	}
 }
+
+// Shards that work at the same time, one of them killed and begun again, make
+// the dataset of one run.
+func TestShardsSideBySide(t *testing.T) {
+	p := programs(t, "twtrace", "dying")
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.CopyFS(in, fixtures.Recorded()); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) {
+		t.Helper()
+		if msg, err := exec.Command(p[0], args...).CombinedOutput(); err != nil {
+			t.Fatalf("%q: %v\n%s", args, err, msg)
+		}
+	}
+	run("batch", in, "-o", filepath.Join(dir, "one"), "-q")
+	const n = 4
+	var all []*exec.Cmd
+	for k := range n {
+		c := exec.Command(p[1], "batch", in, "-o", out, "-q", "--shard", fmt.Sprintf("%d/%d", k, n))
+		at := 0
+		if k == 1 {
+			at = 60
+		}
+		c.Env = append(os.Environ(), fmt.Sprint("DIE_AT=", at))
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	for k, c := range all {
+		if err := c.Wait(); (err == nil) == (k == 1) {
+			t.Errorf("shard %d: %v", k, err)
+		}
+	}
+	whole(t, out)
+	run("batch", in, "-o", out, "-q", "--shard", "1/4")
+	run("report", out)
+	for k := range n {
+		if err := os.Remove(filepath.Join(out, shardName(shard{uint64(k), n}))); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, "one", batchName)); err != nil {
+		t.Fatal(err)
+	}
+	want, err := sums(filepath.Join(dir, "one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := sums(out)
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v\n%s", err, difference(want, got))
+	}
+}

@@ -479,11 +479,11 @@ func (s *store) clean(found []experiment.Experiment) (gone []string, err error) 
 }
 
 // writeBatch folds the records into batch.json, or for a shard into its own
-// file. Only their names are held in memory.
-func (s *store) writeBatch() error {
+// file, and returns their number. Only their names are held in memory.
+func (s *store) writeBatch() (int, error) {
 	ids, err := s.ids()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	list := make([]listed, 0, len(ids))
 	for _, id := range ids {
@@ -497,9 +497,10 @@ func (s *store) writeBatch() error {
 		}
 		return strings.Compare(x.id, y.id)
 	})
-	return s.writeList(s.listName(), list)
+	return len(list), s.writeList(s.listName(), list)
 }
 
+// listed is an experiment of a list.
 type listed struct{ name, id string }
 
 func (s *store) listName() string {
@@ -509,13 +510,27 @@ func (s *store) listName() string {
 	return batchName
 }
 
+// writeList writes a list of experiments; nil is that of work not yet done.
 func (s *store) writeList(name string, list []listed) error {
 	f, err := createSynced(filepath.Join(s.stage, name))
 	if err != nil {
 		return err
 	}
 	w := bufio.NewWriter(f)
-	fmt.Fprintf(w, "{\n  \"program\": \"twtrace\",\n  \"schema_version\": %d,\n  \"experiments\": [", table.SchemaVersion)
+	fmt.Fprintf(w, "{\n  \"program\": \"twtrace\",\n  \"schema_version\": %d,\n  \"experiments\": ", table.SchemaVersion)
+	if list == nil {
+		w.WriteString("null\n}\n")
+	} else {
+		s.writeEntries(w, list)
+	}
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+		return err
+	}
+	return s.rename(filepath.Join(s.stage, name), filepath.Join(s.dir, name))
+}
+
+func (s *store) writeEntries(w *bufio.Writer, list []listed) {
+	w.WriteString("[")
 	sep := "\n    "
 	for _, x := range list {
 		r := s.load(x.id)
@@ -524,8 +539,7 @@ func (s *store) writeList(name string, list []listed) error {
 		}
 		b, err := json.MarshalIndent(r.batchEntry, "    ", "  ")
 		if err != nil {
-			f.Close()
-			return err
+			panic("batch: entry: " + err.Error()) // it came from JSON
 		}
 		w.WriteString(sep)
 		w.Write(b)
@@ -535,10 +549,6 @@ func (s *store) writeList(name string, list []listed) error {
 		w.WriteString("\n  ")
 	}
 	w.WriteString("]\n}\n")
-	if err := errors.Join(w.Flush(), f.Close()); err != nil {
-		return err
-	}
-	return s.rename(filepath.Join(s.stage, name), filepath.Join(s.dir, name))
 }
 
 func shardName(s shard) string { return "batch." + s.String() + ".json" }
@@ -557,6 +567,35 @@ func shardFiles(dir string) ([]shard, error) {
 		}
 	}
 	return list, nil
+}
+
+// sayMissingShards warns of a dataset that some shards have not come to.
+func (a *app) sayMissingShards(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, batchName)); err == nil {
+		return nil // of the whole
+	}
+	list, err := shardFiles(dir)
+	if err != nil {
+		return err
+	}
+	done := map[uint64]uint64{}
+	for _, s := range list {
+		b, err := os.ReadFile(filepath.Join(dir, shardName(s)))
+		if err != nil {
+			return err
+		}
+		var f batchFile
+		if json.Unmarshal(b, &f) == nil && f.Experiments != nil {
+			done[s.n]++
+		}
+	}
+	for _, s := range list {
+		if got := done[s.n]; got < s.n {
+			a.say(levelWarn, "%s: %d of %d shards are done; the report is of these", dir, got, s.n)
+			done[s.n] = s.n // told once
+		}
+	}
+	return nil
 }
 
 // finish makes what holds the whole: report, Arrow files, batch.json. It
@@ -588,10 +627,19 @@ func (s *store) finish(a *app) (int, error) {
 			return 0, err
 		}
 	}
-	if err := s.writeBatch(); err != nil {
+	if _, err := s.writeBatch(); err != nil {
 		return 0, err
 	}
-	return len(d.Experiments), nil
+	return len(d.Experiments), s.dropShards()
+}
+
+// finishShard makes the list of the shard's experiments, and returns their
+// number.
+func (s *store) finishShard() (int, error) {
+	if err := s.begun(); err != nil {
+		return 0, err
+	}
+	return s.writeBatch()
 }
 
 // dropShards removes the lists of shards once batch.json holds them all.

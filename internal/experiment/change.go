@@ -82,6 +82,28 @@ func (e Experiment) sumsOf(inputs []decode.Input) []Sum {
 	return list
 }
 
+// StartsBy is a time at or before which the experiment began, without an
+// analysis: from the manifest, or else from the first frames of the captures,
+// before which exports may tell of more. 0 is unknown.
+func (e Experiment) StartsBy(o Options) (at decode.Time) {
+	var m Manifest
+	if _, err := readManifest(e.Files, &m); err == nil && m.Started != 0 {
+		return m.Started
+	}
+	if o.Start != 0 {
+		return 0 // the first frames may be cut off
+	}
+	for _, f := range e.Files {
+		if !isCapture(f) {
+			continue
+		}
+		if t := decode.FirstTime(f); t != 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	return at
+}
+
 // InputsKey stands for all that an analysis reads: the names and bytes of the
 // files, and what was refused. Equal keys are equal inputs.
 func (e Experiment) InputsKey(sums []Sum) string {
