@@ -108,12 +108,7 @@ func (a *app) batchCommand() *cobra.Command {
 		Example: "  twtrace batch experiments/ -o out\n  twtrace batch archive.tar.zst -o out --jobs 4\n" +
 			"  twtrace batch experiments/ -o out --only 'calls-n*' --since 2013-11-21T18:00:00Z\n" +
 			"  twtrace batch experiments/ -o out --shard 3/10",
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("want one ROOT, found %d arguments%s", len(args), quoted(args))
-			}
-			return nil
-		},
+		Args: oneRoot,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if a.output == "" {
 				return usagef("want -o DIR, the folder to write")
@@ -125,6 +120,13 @@ func (a *app) batchCommand() *cobra.Command {
 	a.outputFlags(c)
 	sel.flags(c)
 	return c
+}
+
+func oneRoot(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("want one ROOT, found %d arguments%s", len(args), quoted(args))
+	}
+	return nil
 }
 
 // batch brings the dataset up to date with the experiments under a root.
@@ -218,25 +220,46 @@ type batchRun struct {
 	early     int // started before since
 }
 
+// What is to be done with an experiment.
+const (
+	actionNew       = "new"
+	actionChanged   = "changed"
+	actionUnchanged = "unchanged"
+	actionEarly     = "early" // started before --since
+	actionRemoved   = "removed"
+)
+
+// decide says what is to be done with an experiment, and why when it changed.
+// The record is that of an earlier run, if there is one.
+func (b *batchRun) decide(ctx context.Context, e experiment.Experiment) (what, why string, r *record, err error) {
+	if b.since != 0 {
+		if at := e.StartsBy(b.opt); at != 0 && b.before(at) {
+			return actionEarly, "", nil, nil
+		}
+	}
+	if r = b.store.load(b.store.id(e.Name)); r == nil {
+		return actionNew, "", nil, nil
+	}
+	if why, err = b.store.change(ctx, r, e, b.opt); err != nil || why != "" {
+		return actionChanged, why, r, err
+	}
+	if t, err := parseTime(r.StartedAt); err != nil || b.before(t) {
+		return actionEarly, "", r, nil
+	}
+	return actionUnchanged, "", r, nil
+}
+
 // one does an experiment unless it stands already.
 func (b *batchRun) one(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error) {
 	e := b.exps[i]
-	if b.since != 0 {
-		if at := e.StartsBy(b.opt); at != 0 && b.before(at) {
-			return b.passOver()
-		}
-	}
-	if r := b.store.load(b.store.id(e.Name)); r != nil {
-		why, err := b.store.change(ctx, r, e, b.opt)
-		if err != nil {
-			return nil, err
-		}
-		if why == "" {
-			if t, err := parseTime(r.StartedAt); err != nil || b.before(t) {
-				return b.passOver()
-			}
-			return b.stands(r)
-		}
+	what, _, r, err := b.decide(ctx, e)
+	switch {
+	case err != nil:
+		return nil, err
+	case what == actionEarly:
+		return b.passOver()
+	case what == actionUnchanged:
+		return b.stands(r)
 	}
 	o := b.opt
 	o.Progress = progress
@@ -351,19 +374,23 @@ func analyzeOne(ctx context.Context, e experiment.Experiment, o experiment.Optio
 	return res, nil
 }
 
+// workers is how many experiments are done at once.
+func (a *app) workers() int {
+	if a.jobs > 0 {
+		return a.jobs
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
 // sideBySide does the experiments, --jobs at once. do gives an experiment's exit
 // code and messages; nil when it is not to be counted.
 func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error)) error {
-	jobs := a.jobs
-	if jobs == 0 {
-		jobs = runtime.GOMAXPROCS(0)
-	}
 	p := a.newProgress(exps...)
 	var mu sync.Mutex
 	said := make([][]string, len(exps))
 	made, damaged, broken := 0, false, false
 	g, ctx := errgroup.WithContext(a.ctx)
-	g.SetLimit(jobs)
+	g.SetLimit(a.workers())
 	for i := range exps {
 		if ctx.Err() != nil {
 			break

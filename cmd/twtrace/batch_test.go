@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -119,5 +120,21 @@ func TestDamagedRecords(t *testing.T) {
 	}
 	if _, err := os.Stat(outside); err != nil {
 		t.Error(err)
+	}
+}
+
+// Points on a line give it; neither part of a time is negative.
+func TestFitLine(t *testing.T) {
+	for _, c := range []struct{ xs, ys, want []float64 }{
+		{[]float64{1, 2, 4}, []float64{5, 7, 11}, []float64{3, 2}},
+		{[]float64{7}, []float64{3}, []float64{3, 0}},
+		{[]float64{2, 2}, []float64{3, 5}, []float64{4, 0}},
+		{[]float64{1, 3}, []float64{5, 1}, []float64{3, 0}},
+		{[]float64{1, 2, 3}, []float64{0, 2, 4}, []float64{0, 16. / 14}},
+	} {
+		a, b := fitLine(c.xs, c.ys)
+		if math.Abs(a-c.want[0]) > 1e-12 || math.Abs(b-c.want[1]) > 1e-12 {
+			t.Errorf("%v %v: %g + %g x, want %v", c.xs, c.ys, a, b, c.want)
+		}
 	}
 }

@@ -421,6 +421,30 @@ func (s *store) ids() ([]string, error) {
 	return list, nil
 }
 
+// vanished are experiments of the dataset that are not among those found, in
+// order of name.
+func (s *store) vanished(found []experiment.Experiment) ([]*record, error) {
+	current := map[string]bool{}
+	for _, e := range found {
+		current[s.id(e.Name)] = true
+	}
+	ids, err := s.ids()
+	if err != nil {
+		return nil, err
+	}
+	var gone []*record
+	for _, id := range ids {
+		if current[id] {
+			continue
+		}
+		if r := s.load(id); r != nil {
+			gone = append(gone, r)
+		}
+	}
+	slices.SortFunc(gone, func(x, y *record) int { return strings.Compare(x.Experiment, y.Experiment) })
+	return gone, nil
+}
+
 // clean leaves of the dataset the experiments that were found: what vanished
 // goes, and for the whole dataset every file that belongs to none. It returns
 // the names of those that went.
