@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -557,6 +558,39 @@ func BenchmarkWriteDirSmall(b *testing.B) {
 	for b.Loop() {
 		if err := WriteDir(memDir{}.create, d, false); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// The same rows give the same bytes also where texts are too many for a
+// dictionary, in one column or in a list.
+func TestManyTextsSameBytes(t *testing.T) {
+	d := &Dataset{}
+	for i := range 3000 {
+		text := strings.Repeat(fmt.Sprintf("%08d ", i), 60)
+		d.Signals = append(d.Signals, sessions.Signal{Experiment: "e", Detail: text, Label: "few"})
+		d.Hosts = append(d.Hosts, sessions.Host{Experiment: "e", Names: []string{text, "few"}})
+	}
+	for _, name := range []string{"signals", "hosts"} {
+		var first []byte
+		for range 24 { // a random order of two would be the same in one of 2^23 runs
+			var b bytes.Buffer
+			if err := Write(&b, d, name, FormatParquet, View{}); err != nil {
+				t.Fatal(err)
+			}
+			if first == nil {
+				first = b.Bytes()
+			}
+			if !bytes.Equal(first, b.Bytes()) {
+				t.Fatalf("%s: the bytes differ from run to run", name)
+			}
+		}
+		back := new(Dataset)
+		if err := readParquet(first, back, find(name)); err != nil {
+			t.Fatal(err)
+		}
+		if name == "signals" && !reflect.DeepEqual(back.Signals, d.Signals) || name == "hosts" && len(back.Hosts) != len(d.Hosts) {
+			t.Errorf("%s: read back, the rows differ", name)
 		}
 	}
 }

@@ -60,11 +60,11 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 		parquet.WithDataPageVersion(parquet.DataPageV1),
 	}
 	for _, c := range s.cols {
-		switch c.kind {
-		case kindText, kindEnum:
-			props = append(props, parquet.WithDictionaryFor(c.Name, true))
-		case kindTexts:
+		switch {
+		case c.kind == kindTexts && s.dictionary(c):
 			props = append(props, parquet.WithDictionaryFor(c.Name+".list.element", true))
+		case (c.kind == kindText || c.kind == kindEnum) && s.dictionary(c):
+			props = append(props, parquet.WithDictionaryFor(c.Name, true))
 		}
 	}
 	meta := metadata.NewKeyValueMetadata()
@@ -111,6 +111,45 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 		return sink.err
 	}
 	return sink.w.Flush()
+}
+
+// dictionary tells whether the dictionary of a text column stays below the
+// library's limit in every row group. Beyond it the library goes on without a
+// dictionary, and lists the encodings of the pages in the order of a map: the
+// same rows would give other bytes.
+func (s *selection) dictionary(c *column) bool {
+	each := func(i int, f func(string)) {
+		v := c.cell(s.row(i))
+		if c.kind != kindTexts && !v.null {
+			f(v.s)
+		}
+		for _, t := range v.ss {
+			f(t)
+		}
+	}
+	for from := 0; from < s.n; from += rowGroup {
+		to := min(s.n, from+rowGroup)
+		all := int64(0)
+		for i := from; i < to; i++ {
+			each(i, func(t string) { all += 4 + int64(len(t)) })
+		}
+		if all < parquet.DefaultDictionaryPageSizeLimit {
+			continue
+		}
+		distinct, seen := int64(0), map[string]bool{}
+		for i := from; i < to && distinct < parquet.DefaultDictionaryPageSizeLimit; i++ {
+			each(i, func(t string) {
+				if !seen[t] {
+					seen[t] = true
+					distinct += 4 + int64(len(t))
+				}
+			})
+		}
+		if distinct >= parquet.DefaultDictionaryPageSizeLimit {
+			return false
+		}
+	}
+	return true
 }
 
 // registerZstd replaces the library's zstd compressor, which makes a new
