@@ -55,6 +55,7 @@ type app struct {
 	redactKey  string
 	showDTMF   bool
 	jobs       int
+	maxMemory  string
 	quiet      bool
 	progress   string
 	logLevel   string
@@ -372,6 +373,9 @@ func (a *app) options() (experiment.Options, error) {
 	if a.jobs < 0 {
 		return o, usagef("--jobs: want 0 or more, found %d", a.jobs)
 	}
+	if _, err := parseSize(a.maxMemory); err != nil {
+		return o, usagef("--max-memory: %v", err)
+	}
 	if o.Start != 0 && o.End != 0 && o.Start > o.End {
 		return o, usagef("--start %s is after --end %s", a.start, a.end)
 	}
@@ -397,6 +401,21 @@ func parseTime(s string) (decode.Time, error) {
 		return 0, fmt.Errorf("want a time as RFC 3339, such as 2013-11-21T18:00:00Z, found %q", s)
 	}
 	return decode.Time(t.UnixNano()), nil
+}
+
+// parseSize reads a number of bytes such as 300MB, 2GiB or 500000; "" is 0.
+func parseSize(s string) (int64, error) {
+	if s == "" {
+		return 0, nil
+	}
+	num := strings.TrimRight(s, "kKMGTiB")
+	unit, ok := map[string]float64{"": 1, "B": 1, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
+		"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}[s[len(num):]]
+	v, err := strconv.ParseFloat(num, 64)
+	if !ok || err != nil || !(v*unit >= minMemory && v*unit < 1<<60) {
+		return 0, fmt.Errorf("want a size of %s or more such as 300MB or 2GiB, found %q", megabytes(minMemory), s)
+	}
+	return int64(v * unit), nil
 }
 
 // displayZone is --tz; nil is UTC.
@@ -434,6 +453,7 @@ func (a *app) inputFlags(c *cobra.Command) {
 func (a *app) workFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.IntVar(&a.jobs, "jobs", 0, "experiments analysed side by side (default: one a processor)")
+	f.StringVar(&a.maxMemory, "max-memory", "", "memory to stay below, such as 300MB or 2GiB: fewer experiments at once when theirs may add up to more")
 	f.BoolVarP(&a.quiet, "quiet", "q", false, "no progress and no notes on standard error")
 	f.StringVar(&a.progress, "progress", "auto", "auto, plain or none")
 	f.StringVar(&a.logLevel, "log-level", levelInfo, "what to tell on standard error: error, warn (damaged input too) or info")

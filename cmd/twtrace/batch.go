@@ -385,6 +385,11 @@ func (a *app) workers() int {
 // sideBySide does the experiments, --jobs at once. do gives an experiment's exit
 // code and messages; nil when it is not to be counted.
 func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error)) error {
+	limit, err := parseSize(a.maxMemory)
+	if err != nil {
+		return usagef("--max-memory: %v", err)
+	}
+	room := newRoom(limit)
 	p := a.newProgress(exps...)
 	var mu sync.Mutex
 	said := make([][]string, len(exps))
@@ -399,6 +404,11 @@ func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Conte
 			if err := ctx.Err(); err != nil {
 				return err
 			}
+			leave, err := room.enter(ctx, exps[i], a)
+			if err != nil {
+				return err
+			}
+			defer leave()
 			res, err := do(ctx, i, p.part())
 			if err != nil || res == nil {
 				return err
@@ -417,7 +427,7 @@ func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Conte
 			return nil
 		})
 	}
-	err := g.Wait()
+	err = g.Wait()
 	p.done()
 	if a.ctx.Err() != nil {
 		return context.Canceled

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -49,6 +50,7 @@ func (a *app) run(args []string) int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1)) // --max-memory is for this call
 	err := root.ExecuteContext(a.ctx)
 	return a.exitCode(err)
 }
