@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,8 +32,9 @@ type app struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
-	code   int    // worst of what the inputs gave
-	step   func() // called before every change of a batch's dataset; nil outside tests
+	code   int        // worst of what the inputs gave
+	errMu  sync.Mutex // of stderr
+	step   func()     // called before every change of a batch's dataset; nil outside tests
 
 	format     string
 	output     string
@@ -221,23 +223,40 @@ const (
 	levelInfo  = "info"
 )
 
+// tells whether --log-level lets a level through.
+func (a *app) tells(level string) bool {
+	order := []string{levelError, levelWarn, levelInfo}
+	return !slices.Contains(order, a.logLevel) || slices.Index(order, level) <= slices.Index(order, a.logLevel)
+}
+
 // say writes one line to standard error, control characters made visible.
 func (a *app) say(level, format string, args ...any) {
-	order := []string{levelError, levelWarn, levelInfo}
-	if a.logLevel != "" && slices.Index(order, level) > slices.Index(order, a.logLevel) && slices.Contains(order, a.logLevel) {
+	if !a.tells(level) {
 		return
 	}
-	text := visible(fmt.Sprintf(format, args...))
+	a.log(level, fmt.Sprintf(format, args...), nil)
+}
+
+// log writes one line: the text, or an object of level, msg and the fields of
+// more, a struct or nil.
+func (a *app) log(level, text string, more any) {
+	text = visible(text)
 	if a.logFormat != "json" {
-		fmt.Fprintln(a.stderr, "twtrace: "+text)
+		a.write("twtrace: " + text + "\n")
 		return
 	}
 	line, err := json.Marshal(struct {
 		Level string `json:"level"`
 		Msg   string `json:"msg"`
 	}{level, text})
+	if err == nil && more != nil {
+		var fields []byte
+		if fields, err = json.Marshal(more); err == nil {
+			line = append(append(line[:len(line)-1], ','), fields[1:]...)
+		}
+	}
 	if err == nil {
-		fmt.Fprintf(a.stderr, "%s\n", line)
+		a.write(string(line) + "\n")
 	}
 }
 

@@ -152,6 +152,11 @@ func (a *app) batch(args []string, sel *selection) error {
 		return err
 	}
 	b := batchRun{store: st, exps: exps, opt: opt, since: sel.since, alone: len(all) == 1, some: sel.shard.n > 0}
+	if a.logFormat == "json" && !a.quiet && a.tells(levelInfo) {
+		b.log = func(d doneState) {
+			a.log(levelInfo, fmt.Sprintf("%s: %s, exit code %d", d.Experiment, d.Action, d.ExitCode), d)
+		}
+	}
 	if err := a.sideBySide(exps, b.one); err != nil {
 		return err
 	}
@@ -212,6 +217,7 @@ type batchRun struct {
 	opt   experiment.Options
 	since decode.Time
 	alone bool // the root holds one experiment
+	log   func(doneState)
 
 	mu        sync.Mutex
 	some      bool // an experiment gave results, now or before
@@ -250,19 +256,49 @@ func (b *batchRun) decide(ctx context.Context, e experiment.Experiment) (what, w
 }
 
 // one does an experiment unless it stands already.
-func (b *batchRun) one(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error) {
+func (b *batchRun) one(ctx context.Context, i int, t *part) (*experiment.Result, error) {
 	e := b.exps[i]
-	what, _, r, err := b.decide(ctx, e)
-	switch {
-	case err != nil:
+	what, why, r, err := b.decide(ctx, e)
+	if err != nil {
 		return nil, err
-	case what == actionEarly:
-		return b.passOver()
-	case what == actionUnchanged:
-		return b.stands(r)
 	}
+	var res *experiment.Result
+	switch what {
+	case actionEarly:
+		res, err = b.passOver()
+	case actionUnchanged:
+		t.unchanged = true
+		res, err = b.stands(r)
+	default:
+		if res, err = b.do(ctx, e, t); res == nil && err == nil {
+			what = actionEarly
+		}
+	}
+	if err == nil && b.log != nil {
+		d := doneState{Event: "experiment", Experiment: e.Name, Action: what, Why: why, Worker: t.worker + 1}
+		if res != nil {
+			d.ExitCode = res.Exit
+		}
+		b.log(d)
+	}
+	return res, err
+}
+
+// doneState is a line of the JSON log about one experiment.
+type doneState struct {
+	Event      string `json:"event"` // experiment
+	Experiment string `json:"experiment"`
+	Action     string `json:"action"`
+	Why        string `json:"why"`
+	ExitCode   int    `json:"exit_code"`
+	Worker     int    `json:"worker"` // from 1
+}
+
+// do analyses an experiment and brings it into the dataset; nil when it started
+// before --since.
+func (b *batchRun) do(ctx context.Context, e experiment.Experiment, t *part) (*experiment.Result, error) {
 	o := b.opt
-	o.Progress = progress
+	o.Progress = t.update
 	res, err := analyzeOne(ctx, e, o, b.store.key, b.alone)
 	if err != nil {
 		return nil, err
@@ -344,9 +380,9 @@ func (a *app) analyzeAll(exps []experiment.Experiment, opt experiment.Options, e
 		return err
 	}
 	var mu sync.Mutex
-	return a.sideBySide(exps, func(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error) {
+	return a.sideBySide(exps, func(ctx context.Context, i int, t *part) (*experiment.Result, error) {
 		o := opt
-		o.Progress = progress
+		o.Progress = t.update
 		res, err := analyzeOne(ctx, exps[i], o, key, len(exps) == 1)
 		if err != nil {
 			return nil, err
@@ -384,7 +420,7 @@ func (a *app) workers() int {
 
 // sideBySide does the experiments, --jobs at once. do gives an experiment's exit
 // code and messages; nil when it is not to be counted.
-func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Context, i int, progress func(bytes, frames int64)) (*experiment.Result, error)) error {
+func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Context, i int, t *part) (*experiment.Result, error)) error {
 	limit, err := parseSize(a.maxMemory)
 	if err != nil {
 		return usagef("--max-memory: %v", err)
@@ -409,7 +445,9 @@ func (a *app) sideBySide(exps []experiment.Experiment, do func(ctx context.Conte
 				return err
 			}
 			defer leave()
-			res, err := do(ctx, i, p.part())
+			t := p.begin(&exps[i])
+			defer t.end()
+			res, err := do(ctx, i, t)
 			if err != nil || res == nil {
 				return err
 			}

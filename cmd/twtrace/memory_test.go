@@ -51,7 +51,7 @@ func TestRoomBoundsWhatIsDoneAtOnce(t *testing.T) {
 		var mu sync.Mutex
 		now, top := 0, 0
 		all := make(chan struct{})
-		err := a.sideBySide(exps, func(ctx context.Context, i int, _ func(_, _ int64)) (*experiment.Result, error) {
+		err := a.sideBySide(exps, func(ctx context.Context, i int, _ *part) (*experiment.Result, error) {
 			mu.Lock()
 			now++
 			top = max(top, now)

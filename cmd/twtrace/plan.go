@@ -74,7 +74,7 @@ func (a *app) planBatch(args []string, sel *selection) error {
 	}
 	b := batchRun{store: st, exps: exps, opt: opt, since: sel.since}
 	list := make([]planned, len(exps))
-	err = a.sideBySide(exps, func(ctx context.Context, i int, _ func(_, _ int64)) (*experiment.Result, error) {
+	err = a.sideBySide(exps, func(ctx context.Context, i int, _ *part) (*experiment.Result, error) {
 		p := &list[i]
 		p.name, p.probe, p.action = exps[i].Name, exps[i].Probe(), actionNew
 		if a.output == "" && b.since == 0 {
