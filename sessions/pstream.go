@@ -49,7 +49,7 @@ func (b *Builder) addPStream(ev *decode.Event) {
 	if len(m.SDP) > 0 {
 		sig.Label += " + SDP"
 	}
-	b.detail = pstream.Elide(b.detail[:0], ev.Text, maxDetail)
+	b.detail = m.Elide(b.detail[:0], maxDetail)
 	sig.Detail = b.keepDetail(b.detail)
 	c := b.pstreamCall(line, ev)
 	if c != nil {

@@ -2,42 +2,35 @@ package pstream
 
 import (
 	"bytes"
-	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Elide appends the message in text to dst as lines "path: value", an SDP as
-// lines below its path, at most max bytes. Tokens, JWTs wherever they stand,
-// ICE passwords, SDES keys, DTMF digits and the content of messages are
-// replaced by what was there and how long it was. What is no JSON is not
+// Elide appends the message as it was decoded to dst, as lines "path: value",
+// an SDP as lines below its path, at most max bytes. Tokens, JWTs wherever they
+// stand, ICE passwords, SDES keys, DTMF digits and the content of messages are
+// replaced by what was there and how long it was. What Decode refused is not
 // shown at all.
-func Elide(dst, text []byte, max int) []byte {
-	if IsHeartbeat(text) {
-		return appendCut(append(dst, "heartbeat"...), len(dst), max)
+func (m *Message) Elide(dst []byte, max int) []byte {
+	if m.scratch == nil || len(m.scratch.tree.values) == 0 {
+		return dst
 	}
-	var path [128]byte
-	w := walker{in: text[:min(len(text), maxText)], out: dst, start: len(dst), max: max, path: path[:0]}
-	for w.space(); w.pos < len(w.in) && w.size() <= max; w.space() {
-		if !w.value(nil, "", 0) {
-			w.begin(nil)
-			w.out = append(w.out, '[')
-			w.out = strconv.AppendInt(w.out, int64(len(w.in)-w.bad), 10)
-			w.out = append(w.out, " bytes that are not JSON]\n"...)
-			break
-		}
+	e := &m.scratch.elider
+	e.out, e.most = dst, len(dst)+max
+	whole := e.value(&m.scratch.tree, 0, nil, "")
+	out := e.out
+	e.out = nil
+	if whole {
+		out = bytes.TrimSuffix(out, []byte{'\n'})
 	}
-	return appendCut(w.out, w.start, max)
+	return cut(out, len(dst), max)
 }
 
-// appendCut cuts what was appended to b after start to at most max bytes,
-// whole characters.
-func appendCut(b []byte, start, max int) []byte {
-	if len(b) > start {
-		b = bytes.TrimSuffix(b, []byte{'\n'})
-	}
+// cut cuts what was appended to b after start to at most max bytes, whole
+// characters.
+func cut(b []byte, start, max int) []byte {
 	if len(b)-start <= max {
 		return b
 	}
@@ -52,226 +45,112 @@ func appendCut(b []byte, start, max int) []byte {
 	return append(b[:n], more...)
 }
 
-type walker struct {
-	in    []byte
-	pos   int
-	bad   int // where the first value that is none begins
-	out   []byte
-	start int // of this text in out
-	max   int
-	path  []byte // of the containers at hand
-	buf   []byte // an unquoted string
-	buf2  []byte // one without secrets
+// elider writes the values of a tree as lines.
+type elider struct {
+	out  []byte
+	most int    // what out may be long; a line may go beyond it
+	path []byte // of the containers at hand
+	buf  []byte // a string that had escapes
+	buf2 []byte // one without secrets
 }
-
-func (w *walker) size() int { return len(w.out) - w.start }
-
-func (w *walker) space() { w.pos = skipSpace(w.in, w.pos) }
 
 // begin writes the start of a line.
-func (w *walker) begin(key []byte) {
-	w.out = append(w.out, w.path...)
+func (e *elider) begin(key []byte) {
+	e.out = append(e.out, e.path...)
 	if len(key) > 0 {
-		if len(w.path) > 0 {
-			w.out = append(w.out, '.')
+		if len(e.path) > 0 {
+			e.out = append(e.out, '.')
 		}
-		w.out = append(w.out, key...)
+		e.out = append(e.out, key...)
 	}
-	if len(w.path) > 0 || len(key) > 0 {
-		w.out = append(w.out, ':', ' ')
+	if len(e.path) > 0 || len(key) > 0 {
+		e.out = append(e.out, ':', ' ')
 	}
 }
 
-// raw passes over the next value and gives it as it is written; nil when there
-// is none. It checks only what it needs to find the end.
-func (w *walker) raw() []byte {
-	w.space()
-	start, depth := w.pos, 0
-	w.bad = start
-	for w.pos < len(w.in) {
-		switch c := w.in[w.pos]; c {
-		case '"':
-			if w.str() == nil {
-				return nil
-			}
-		case '{', '[':
-			depth++
-			w.pos++
-		case '}', ']':
-			if depth--; depth < 0 {
-				return nil
-			}
-			w.pos++
-		case ',', ':', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				return nil
-			}
-			w.pos++
-			continue
-		default:
-			n := w.pos
-			for w.pos < len(w.in) && strings.IndexByte("+-.0123456789Eaeflnrstu", w.in[w.pos]) >= 0 {
-				w.pos++
-			}
-			if w.pos == n {
-				return nil
-			}
-		}
-		if depth == 0 {
-			return w.in[start:w.pos]
-		}
+// says is what a string says, valid until the next.
+func (e *elider) says(quoted []byte, plain bool) []byte {
+	if plain {
+		return quoted[1 : len(quoted)-1]
 	}
-	return nil
+	if cap(e.buf) < len(quoted) {
+		e.buf = make([]byte, 0, len(quoted))
+	}
+	return unquote(quoted, e.buf[:0]) // it may alias the text, which is no memory to write to
 }
 
-// str passes over a string and gives it with its quotes, nil without its end.
-func (w *walker) str() []byte {
-	start := w.pos
-	end := stringEnd(w.in, start)
-	if end >= len(w.in) {
-		w.pos = len(w.in)
-		return nil
-	}
-	w.pos = end + 1
-	return w.in[start:w.pos]
-}
-
-// text passes over a string and gives what it says; ok is false when it is
-// none. It is valid until the next.
-func (w *walker) text() (s []byte, ok bool) {
-	start := w.pos + 1
-	if n := bytes.IndexByte(w.in[start:], '"'); n >= 0 {
-		if s := w.in[start : start+n]; bytes.IndexByte(s, '\\') < 0 && isText(s) {
-			w.pos = start + n + 1
-			return s, true
-		}
-	}
-	raw := w.str()
-	if raw == nil || skipString(raw, 0) != len(raw) {
-		return nil, false
-	}
-	if cap(w.buf) < len(raw) {
-		w.buf = make([]byte, 0, len(raw))
-	}
-	return unquote(raw, w.buf[:0]), true // it may alias the input, which is no memory to write to
-}
-
-// value writes the next value; kind is the secret that its key names.
-func (w *walker) value(key []byte, kind string, depth int) bool {
-	w.space()
-	w.bad = w.pos
-	if w.pos == len(w.in) || depth > maxDepth {
-		return false
-	}
-	c := w.in[w.pos]
+// value writes the n-th value; kind is the secret that its key names. It is
+// false when there was more than may be written.
+func (e *elider) value(t *tree, n int, key []byte, kind string) bool {
+	v := &t.values[n]
+	c := t.text[v.at]
 	if kind != "" && !(c == '{' && kind == "token") {
-		raw := w.raw()
-		if raw == nil {
-			return false
-		}
-		w.hide(key, kind, raw)
+		e.hide(t, v, key, kind)
 		return true
 	}
 	switch c {
 	case '{', '[':
-		n := len(w.path)
+		was := len(e.path)
 		if len(key) > 0 {
-			if n > 0 {
-				w.path = append(w.path, '.')
+			if was > 0 {
+				e.path = append(e.path, '.')
 			}
-			w.path = append(w.path, key...)
+			e.path = append(e.path, key...)
 		}
-		ok := w.container(kind == "token", depth, c)
-		w.path = w.path[:n]
-		return ok
+		whole := e.container(t, n, kind == "token")
+		e.path = e.path[:was]
+		return whole
 	case '"':
-		n := len(w.out)
-		w.begin(key) // which may lie in the buffer that the value needs
-		s, ok := w.text()
-		if !ok {
-			w.out = w.out[:n]
-			return false
-		}
-		if isSimple(s) {
-			w.out = append(append(w.out, s...), '\n')
+		e.begin(key) // which may lie where the string comes to lie
+		if s := e.says(t.text[v.at:v.end], v.plain); isSimple(s) {
+			e.out = append(append(e.out, s...), '\n')
 		} else {
-			w.out = append(appendLines(w.out, w.scrub(s)), '\n')
+			e.out = append(appendLines(e.out, e.scrub(s)), '\n')
 		}
-		return true
+	default:
+		e.begin(key)
+		e.out = append(append(e.out, t.text[v.at:min(v.end, v.at+40)]...), '\n')
 	}
-	raw := w.raw()
-	if len(raw) == 0 || skipScalar(raw, 0) != len(raw) {
-		return false
-	}
-	w.begin(key)
-	w.out = append(append(w.out, raw[:min(len(raw), 40)]...), '\n')
 	return true
 }
 
-func (w *walker) container(token bool, depth int, open byte) bool {
-	w.pos++
-	for i := 0; ; i++ {
-		w.space()
-		w.bad = w.pos
-		if w.pos == len(w.in) {
+// container writes what is within the n-th value; token tells that it is a
+// token that the server has read.
+func (e *elider) container(t *tree, n int, token bool) bool {
+	object := t.text[t.values[n].at] == '{'
+	i := 0
+	for at := n + 1; at < int(t.values[n].next); at, i = int(t.values[at].next), i+1 {
+		if len(e.out) > e.most {
 			return false
 		}
-		if c := w.in[w.pos]; c == open+2 { // '{' + 2 is '}', '[' + 2 is ']'
-			w.pos++
-			return true
-		} else if i > 0 {
-			if c != ',' {
-				return false
-			}
-			w.pos++
-			w.space()
-			w.bad = w.pos
-		}
-		if w.pos == len(w.in) || w.size() > w.max {
-			return w.pos < len(w.in)
-		}
-		if open == '[' {
+		v := &t.values[at]
+		if !object {
 			var digits [20]byte
-			if !w.value(strconv.AppendInt(digits[:0], int64(i), 10), "", depth+1) {
+			if !e.value(t, at, strconv.AppendInt(digits[:0], int64(i), 10), "") {
 				return false
 			}
 			continue
 		}
-		if w.in[w.pos] != '"' {
-			return false
-		}
-		s, ok := w.text()
-		if !ok {
-			return false
-		}
-		if w.space(); w.pos == len(w.in) || w.in[w.pos] != ':' {
-			return false
-		}
-		w.pos++
+		s := e.says(t.text[v.name:v.nameEnd], v.plainName)
 		name, kind := s, ""
 		if !isFrequent(s) {
 			name = keyName(s)
 			kind = secretKey(name)
 		}
-		if !token {
-			if !w.value(name, kind, depth+1) {
+		switch {
+		case !token:
+			if !e.value(t, at, name, kind) {
 				return false
 			}
-			continue
+		case public(s): // "identity" of a token is none itself
+			m := member{raw: t.text[v.at:v.end], plain: v.plain}
+			e.begin(name)
+			e.out = append(appendLines(e.out, e.scrub(m.text(nil))), '\n')
+		default:
+			e.hide(t, v, name, "token")
 		}
-		shown := public(s)
-		raw := w.raw()
-		if raw == nil || shown && !json.Valid(raw) {
-			return false
-		}
-		if !shown {
-			w.hide(name, "token", raw)
-			continue
-		}
-		// "identity" of a token is none itself
-		w.begin(name)
-		w.out = append(appendLines(w.out, w.scrub(plain(raw, nil))), '\n')
 	}
+	return true
 }
 
 // isFrequent tells the most frequent keys, none of which holds a secret.
@@ -362,35 +241,25 @@ func secretKind(key []byte) string {
 func hasPrefix(b []byte, s string) bool { return len(b) >= len(s) && string(b[:len(s)]) == s }
 
 // hide writes a line that tells of a secret only its kind and size.
-func (w *walker) hide(key []byte, kind string, raw []byte) {
-	w.begin(key)
-	n := 0
-	switch {
-	case raw[0] != '"':
-		n = size(raw)
-	case skipString(raw, 0) == len(raw):
-		if n = unquotedLen(raw); kind == "token" && n >= 3 && w.isJWT(raw) {
-			kind = "JWT"
-		}
+func (e *elider) hide(t *tree, v *value, key []byte, kind string) {
+	e.begin(key)
+	n := size(t.text[v.at:v.end], v.plain)
+	if kind == "token" && t.text[v.at] == '"' && n >= 3 && hasPrefix(e.says(t.text[v.at:v.end], v.plain), "eyJ") {
+		kind = "JWT"
 	}
-	w.out = append(w.out, '[')
+	e.out = append(e.out, '[')
 	switch {
 	case n == 0:
-		w.out = append(append(w.out, "no "...), kind...)
+		e.out = append(append(e.out, "no "...), kind...)
 	case kind == "digits" && n == 1:
-		w.out = append(w.out, "1 digit"...)
+		e.out = append(e.out, "1 digit"...)
 	case kind == "digits":
-		w.out = append(strconv.AppendInt(w.out, int64(n), 10), " digits"...)
+		e.out = append(strconv.AppendInt(e.out, int64(n), 10), " digits"...)
 	default:
-		w.out = append(append(w.out, kind...), ", "...)
-		w.out = append(strconv.AppendInt(w.out, int64(n), 10), " bytes"...)
+		e.out = append(append(e.out, kind...), ", "...)
+		e.out = append(strconv.AppendInt(e.out, int64(n), 10), " bytes"...)
 	}
-	w.out = append(w.out, ']', '\n')
-}
-
-func (w *walker) isJWT(quoted []byte) bool {
-	s := unquote(quoted, w.buf[:0])
-	return hasPrefix(s, "eyJ")
+	e.out = append(e.out, ']', '\n')
 }
 
 // appendLines appends a text, one of several lines as a block of indented
@@ -440,23 +309,27 @@ func Scrub(s string) string {
 }
 
 // scrub is Scrub of s, valid until the next; it may be s.
-func (w *walker) scrub(s []byte) []byte {
-	b, found := appendScrubbed(w.buf2[:0], s)
+func (e *elider) scrub(s []byte) []byte {
+	b, found := appendScrubbed(e.buf2[:0], s)
 	if !found {
 		return s
 	}
-	w.buf2 = b
+	e.buf2 = b
 	return b
 }
 
 // marks are the bytes at which a secret may be told.
 var marks = [256]bool{'e': true, 'k': true, ':': true, '=': true, '%': true}
 
+// signs are the bytes that say of a whole text whether a secret may be told in
+// it: a JWT has "eyJ", all others a sign after their name.
+var signs = [256]bool{'J': true, ':': true, '=': true, '%': true}
+
 // isSimple tells whether a text is shown as it is: nothing in it may be a
 // secret, and all of it prints.
 func isSimple(s []byte) bool {
 	for i, c := range s {
-		if c < ' ' || c >= 0x7f || marks[c] && (c != 'e' || hasPrefix(s[i:], "eyJ")) && (c != 'k' || i == 0) {
+		if c < ' ' || c >= 0x7f || signs[c] && (c != 'J' || i >= 2 && s[i-1] == 'y' && s[i-2] == 'e') {
 			return false
 		}
 	}

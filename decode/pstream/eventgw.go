@@ -63,6 +63,7 @@ func DecodeEvent(body []byte) ([]Event, error) {
 	}
 	var events []Event
 	var err error
+	var doc tree
 	Split(body, func(text []byte) bool {
 		if text[0] == '[' { // Split has no arrays: it is all of the body
 			text = body
@@ -76,7 +77,7 @@ func DecodeEvent(body []byte) ([]Event, error) {
 		}
 		for _, r := range raw {
 			var e Event
-			if err = e.decode(r); err != nil {
+			if err = e.decode(&doc, r); err != nil {
 				return false
 			}
 			if len(events) == maxEvents {
@@ -93,50 +94,55 @@ func DecodeEvent(body []byte) ([]Event, error) {
 	return events, err
 }
 
-func (e *Event) decode(text []byte) error {
+func (e *Event) decode(doc *tree, text []byte) error {
 	var top [16]member
-	k, err := read(text, top[:0])
+	k, err := doc.read(text, top[:0])
 	if err != nil {
 		err.(*wire.Error).Proto = "eventgw"
 		return err
 	}
 	e.Publisher, e.Group, e.Name, e.Level = limit(k.text("publisher")), limit(k.text("group")), limit(k.text("name")), limit(k.text("level"))
-	e.TimeNS = timestamp(k.take("timestamp"))
+	e.TimeNS = instant(k.text("timestamp"))
 	if e.Group == "" && e.Name == "" {
 		return &wire.Error{Proto: "eventgw", Field: "group", Msg: "want a group or a name, have neither"}
 	}
 	var buf [24]member
-	if app := k.object("publisher_metadata", buf[:0]); app != nil {
+	if app := k.object(doc, "publisher_metadata", buf[:0]); app != nil {
 		e.App, e.AppVersion = limit(app.text("app_name")), limit(app.text("app_version"))
 	}
-	if p := k.object("payload", buf[:0]); p != nil {
-		e.payload(&p)
-		return nil
-	}
-	var samples []json.RawMessage
-	if raw := k.take("payload"); len(raw) == 0 || json.Unmarshal(raw, &samples) != nil {
-		return nil
-	}
-	for _, raw := range samples[:min(len(samples), maxSamples)] {
-		if raw[0] != '{' {
-			continue
-		}
-		p, _ := members(raw, buf[:0], true)
-		e.Samples = append(e.Samples, Sample{
-			TimeNS: timestamp(p.get("timestamp")), CallSID: limit(string(plain(p.get("call_sid"), nil))), TempCallSID: limit(string(plain(p.get("temp_call_sid"), nil))), Codec: limit(string(plain(p.get("audio_codec"), nil))),
-			JitterMS: p.value("jitter"), RTTMS: p.value("rtt"), MOS: p.value("mos"),
-			PacketsLost: p.value("packets_lost"), PacketsReceived: p.value("packets_received"), LossPercent: p.value("packets_lost_fraction"),
-			BytesSent: p.value("bytes_sent"), BytesReceived: p.value("bytes_received"),
-			LevelIn: p.value("audio_level_in"), LevelOut: p.value("audio_level_out"),
-			TotalPacketsLost: p.value("total_packets_lost"), TotalPacketsReceived: p.value("total_packets_received"), TotalPacketsSent: p.value("total_packets_sent"),
-			TotalBytesSent: p.value("total_bytes_sent"), TotalBytesReceived: p.value("total_bytes_received"),
-			VolumeIn: p.value("call_volume_input"), VolumeOut: p.value("call_volume_output"),
-		})
-		if len(e.Samples) == 1 {
-			e.payload(&p)
+	p := k.take("payload")
+	switch {
+	case len(p.raw) == 0:
+	case p.raw[0] == '{':
+		k := doc.members(p.number, buf[:0])
+		e.payload(&k)
+	case p.raw[0] == '[':
+		n := 0
+		for i := p.number + 1; i < int(doc.values[p.number].next) && n < maxSamples; i, n = int(doc.values[i].next), n+1 {
+			if text[doc.values[i].at] == '{' {
+				e.sample(doc.members(i, buf[:0]))
+			}
 		}
 	}
 	return nil
+}
+
+// sample adds one of several samples; what it says beside them is taken from
+// the first.
+func (e *Event) sample(k keys) {
+	e.Samples = append(e.Samples, Sample{
+		TimeNS: instant(k.read("timestamp")), CallSID: limit(k.read("call_sid")), TempCallSID: limit(k.read("temp_call_sid")), Codec: limit(k.read("audio_codec")),
+		JitterMS: k.value("jitter"), RTTMS: k.value("rtt"), MOS: k.value("mos"),
+		PacketsLost: k.value("packets_lost"), PacketsReceived: k.value("packets_received"), LossPercent: k.value("packets_lost_fraction"),
+		BytesSent: k.value("bytes_sent"), BytesReceived: k.value("bytes_received"),
+		LevelIn: k.value("audio_level_in"), LevelOut: k.value("audio_level_out"),
+		TotalPacketsLost: k.value("total_packets_lost"), TotalPacketsReceived: k.value("total_packets_received"), TotalPacketsSent: k.value("total_packets_sent"),
+		TotalBytesSent: k.value("total_bytes_sent"), TotalBytesReceived: k.value("total_bytes_received"),
+		VolumeIn: k.value("call_volume_input"), VolumeOut: k.value("call_volume_output"),
+	})
+	if len(e.Samples) == 1 {
+		e.payload(&k)
+	}
 }
 
 func (e *Event) payload(p *keys) {
@@ -148,15 +154,21 @@ func (e *Event) payload(p *keys) {
 }
 
 func (k keys) value(name string) Value {
-	raw := k.get(name)
-	if len(raw) == 0 || raw[0] != '-' && (raw[0] < '0' || raw[0] > '9') {
+	m := k.get(name)
+	if m == nil || m.raw[0] != '-' && (m.raw[0] < '0' || m.raw[0] > '9') {
 		return Value{}
 	}
-	f, err := strconv.ParseFloat(string(raw), 64)
+	f, err := strconv.ParseFloat(string(m.raw), 64)
 	return Value{f, err == nil}
 }
 
-func timestamp(raw []byte) int64 { return instant(string(plain(raw, nil))) }
+// read is a member as text, which is left.
+func (k keys) read(name string) string {
+	if m := k.get(name); m != nil {
+		return string(m.text(nil))
+	}
+	return ""
+}
 
 // instant reads ISO 8601 with any fraction, or ms since 1970.
 func instant(s string) int64 {

@@ -11,43 +11,35 @@ import (
 )
 
 // plainLen is how many bytes of b may stand in a JSON string as they are: up
-// to a quote, a backslash or a control character (RFC 8259 7).
-func plainLen(b []byte) int {
+// to a quote, a backslash or a control character (RFC 8259 7). ascii tells that
+// no other is in them.
+func plainLen(b []byte) (n int, ascii bool) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	i := 0
+	all, i := uint64(0), 0
+	for ; i+32 <= len(b); i += 32 {
+		w, x, y, z := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:]), binary.LittleEndian.Uint64(b[i+16:]), binary.LittleEndian.Uint64(b[i+24:])
+		m := w | (w - ones*' ') | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)
+		m |= x | (x - ones*' ') | ((x ^ ones*'"') - ones) | ((x ^ ones*'\\') - ones)
+		m |= y | (y - ones*' ') | ((y ^ ones*'"') - ones) | ((y ^ ones*'\\') - ones)
+		m |= z | (z - ones*' ') | ((z ^ ones*'"') - ones) | ((z ^ ones*'\\') - ones)
+		if m&highs != 0 {
+			break
+		}
+	}
 	for ; i+8 <= len(b); i += 8 {
 		w := binary.LittleEndian.Uint64(b[i:])
 		quote, slash := w^ones*'"', w^ones*'\\'
 		// Only a byte that is sought borrows from the next: the lowest bit set is exact.
 		if m := ((quote - ones) | (slash - ones) | (w - ones*' ')) &^ w & highs; m != 0 {
-			return i + bits.TrailingZeros64(m)>>3
+			k := bits.TrailingZeros64(m) &^ 7
+			return i + k>>3, (all|w&(1<<k-1))&highs == 0
 		}
+		all |= w
 	}
 	for ; i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' '; i++ {
+		all |= uint64(b[i])
 	}
-	return i
-}
-
-// isText tells whether b is ASCII without control characters below a space.
-func isText(b []byte) bool {
-	const ones, highs = 0x0101010101010101, 0x8080808080808080
-	for ; len(b) >= 32; b = b[32:] {
-		w, x, y, z := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
-		if (w|(w-ones*' ')|x|(x-ones*' ')|y|(y-ones*' ')|z|(z-ones*' '))&highs != 0 {
-			return false
-		}
-	}
-	for ; len(b) >= 8; b = b[8:] {
-		if w := binary.LittleEndian.Uint64(b); (w|(w-ones*' '))&highs != 0 {
-			return false
-		}
-	}
-	for _, c := range b {
-		if c < ' ' || c >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
+	return i, all&highs == 0
 }
 
 func skipSpace(b []byte, i int) int {
@@ -57,28 +49,24 @@ func skipSpace(b []byte, i int) int {
 	return i
 }
 
-// skipString is the index after the string that begins at b[i], -1 when there
-// is none.
-func skipString(b []byte, i int) int {
-	if i >= len(b) || b[i] != '"' {
-		return -1
-	}
-	i++
-	if n := bytes.IndexByte(b[i:], '"'); n >= 0 {
-		if s := b[i : i+n]; bytes.IndexByte(s, '\\') < 0 && isText(s) {
-			return i + n + 1
-		}
-	}
-	for {
-		if i += plainLen(b[i:]); i >= len(b) {
-			return -1
+// skipString is the index after the string whose first quote is b[i], -1 when
+// it is none. plain tells that it says what is written between its quotes, in
+// ASCII.
+func skipString(b []byte, i int) (end int, plain bool) {
+	plain = true
+	for i++; ; {
+		n, ascii := plainLen(b[i:])
+		plain = plain && ascii
+		if i += n; i >= len(b) {
+			return -1, false
 		}
 		switch b[i] {
 		case '"':
-			return i + 1
+			return i + 1, plain
 		case '\\':
+			plain = false
 			if i+1 >= len(b) {
-				return -1
+				return -1, false
 			}
 			switch b[i+1] {
 			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
@@ -90,10 +78,8 @@ func skipString(b []byte, i int) int {
 					continue
 				}
 			}
-			return -1
-		default:
-			return -1
 		}
+		return -1, false
 	}
 }
 
@@ -169,38 +155,82 @@ func skipDigits(b []byte, i int) int {
 	return i
 }
 
-// skipValue is the index after the value that begins at b[i], within depth
-// containers; -1 when there is none, or it is nested too deep.
-func skipValue(b []byte, i, depth int) int {
-	if i >= len(b) {
+// value is where one of the values of a text stands.
+type value struct {
+	name, nameEnd    int32 // of a member, with the quotes; 0 of other values
+	at, end          int32
+	next             int32 // number of the value after it and those within it
+	plainName, plain bool  // as in skipString
+}
+
+// tree is a JSON text (RFC 8259) and its values, each followed by those within
+// it. One pass over the text finds them; what reads them need not look for
+// their ends again.
+type tree struct {
+	text   []byte
+	values []value
+}
+
+// scan reads a text that is one value. It is false when it is none, or nested
+// too deep; then there are no values.
+func (t *tree) scan(text []byte) bool {
+	t.text, t.values = text, t.values[:0]
+	if i := t.value(skipSpace(text, 0), value{}, 0); i < 0 || skipSpace(text, i) != len(text) {
+		t.values = t.values[:0]
+		return false
+	}
+	return true
+}
+
+// value adds the value at text[i], of which v has the name, and those within
+// it. It returns the index after it, -1 when it is none.
+func (t *tree) value(i int, v value, depth int) int {
+	if i >= len(t.text) {
 		return -1
 	}
-	switch b[i] {
-	case '"':
-		return skipString(b, i)
+	n := len(t.values)
+	v.at = int32(i)
+	switch t.text[i] {
 	case '{', '[':
-		if depth == maxDepth {
-			return -1
-		}
+		t.values = append(t.values, v) // before what is in it
+		i = t.container(i, depth)
+		t.values[n].end, t.values[n].next = int32(i), int32(len(t.values))
+		return i
+	case '"':
+		i, v.plain = skipString(t.text, i)
 	default:
-		return skipScalar(b, i)
+		i = skipScalar(t.text, i)
 	}
-	if b[i] == '{' {
-		for first := true; ; first = false {
-			var key []byte
-			if key, i = nextMember(b, i, first); key == nil {
-				return i
-			}
-			if i = skipValue(b, i, depth+1); i < 0 {
-				return -1
-			}
-		}
+	v.end, v.next = int32(i), int32(n+1)
+	t.values = append(t.values, v)
+	return i
+}
+
+func (t *tree) container(i, depth int) int {
+	if depth == maxDepth {
+		return -1
 	}
-	if i = skipSpace(b, i+1); i < len(b) && b[i] == ']' {
+	b, open := t.text, t.text[i]
+	if i = skipSpace(b, i+1); i < len(b) && b[i] == open+2 { // '{' + 2 is '}', '[' + 2 is ']'
 		return i + 1
 	}
 	for {
-		if i = skipValue(b, i, depth+1); i < 0 {
+		var v value
+		if open == '{' {
+			if i >= len(b) || b[i] != '"' {
+				return -1
+			}
+			end, plain := skipString(b, i)
+			if end < 0 {
+				return -1
+			}
+			v.name, v.nameEnd, v.plainName = int32(i), int32(end), plain
+			if i = skipSpace(b, end); i >= len(b) || b[i] != ':' {
+				return -1
+			}
+			i = skipSpace(b, i+1)
+		}
+		if i = t.value(i, v, depth+1); i < 0 {
 			return -1
 		}
 		if i = skipSpace(b, i); i >= len(b) {
@@ -209,53 +239,12 @@ func skipValue(b []byte, i, depth int) int {
 		switch b[i] {
 		case ',':
 			i = skipSpace(b, i+1)
-		case ']':
+		case open + 2:
 			return i + 1
 		default:
 			return -1
 		}
 	}
-}
-
-// skipKnown is skipValue where b is known to be JSON.
-func skipKnown(b []byte, i int) int {
-	switch b[i] {
-	case '"':
-		return stringEnd(b, i) + 1
-	case '{', '[':
-		return containerEnd(b, i)
-	}
-	return skipScalar(b, i)
-}
-
-// nextMember passes, from the brace of an object or the end of a member's
-// value on, to the next member: key with its quotes, and the index where its
-// value begins. At the end of the object, key is nil and the index is after
-// it; -1 where there is neither.
-func nextMember(b []byte, i int, first bool) (key []byte, value int) {
-	if first {
-		i++
-	}
-	if i = skipSpace(b, i); i >= len(b) {
-		return nil, -1
-	}
-	if b[i] == '}' {
-		return nil, i + 1
-	}
-	if !first {
-		if b[i] != ',' {
-			return nil, -1
-		}
-		i = skipSpace(b, i+1)
-	}
-	end := skipString(b, i)
-	if end < 0 {
-		return nil, -1
-	}
-	if value = skipSpace(b, end); value >= len(b) || b[value] != ':' {
-		return nil, -1
-	}
-	return b[i:end], skipSpace(b, value+1)
 }
 
 // char is the next character of what stands between a string's quotes, and
@@ -303,8 +292,12 @@ func unquote(quoted, buf []byte) []byte {
 	}
 	n := len(buf)
 	for len(s) > 0 {
-		k := plainLen(s)
-		buf = appendValid(buf, s[:k])
+		k, ascii := plainLen(s)
+		if ascii {
+			buf = append(buf, s[:k]...)
+		} else {
+			buf = appendValid(buf, s[:k])
+		}
 		if s = s[k:]; len(s) > 0 {
 			r, size := char(s)
 			buf, s = utf8.AppendRune(buf, r), s[size:]
@@ -321,8 +314,12 @@ func unquotedLen(quoted []byte) int {
 	}
 	n := 0
 	for len(s) > 0 {
-		k := plainLen(s)
-		n += validLen(s[:k])
+		k, ascii := plainLen(s)
+		if ascii {
+			n += k
+		} else {
+			n += validLen(s[:k])
+		}
 		if s = s[k:]; len(s) > 0 {
 			r, size := char(s)
 			n, s = n+utf8.RuneLen(r), s[size:]
@@ -356,10 +353,15 @@ func validLen(s []byte) int {
 	return n
 }
 
-func isPlain(s []byte) bool { return bytes.IndexByte(s, '\\') < 0 && (isText(s) || utf8.Valid(s)) }
+func isPlain(s []byte) bool { return bytes.IndexByte(s, '\\') < 0 && utf8.Valid(s) }
 
-// member is one of an object, the value as it is written.
-type member struct{ key, value []byte }
+// member is one of an object: what its name says, its value as it is written,
+// and the value's number in the tree.
+type member struct {
+	key, raw []byte
+	plain    bool // as in skipString
+	number   int
+}
 
 // keys are the members of a JSON object, taken one after another, so that those
 // that are left are the ones not known. Of a repeated key the last counts.
@@ -368,22 +370,16 @@ type keys []member
 // manyKeys is from how many on repeated keys are found by a map.
 const manyKeys = 64
 
-// members appends the members of the object that b begins with to k; end is the
-// index after it, -1 when it is none. They alias b. known tells that b is JSON.
-func members(b []byte, k keys, known bool) (_ keys, end int) {
+// members appends the members of the n-th value, an object, to k. They alias
+// the text.
+func (t *tree) members(n int, k keys) keys {
 	var index map[string]int
-	i := 0
-	for first := true; ; first = false {
-		key, value := nextMember(b, i, first)
-		if key == nil {
-			return k, value
+	for i := n + 1; i < int(t.values[n].next); i = int(t.values[i].next) {
+		v := &t.values[i]
+		m := member{t.text[v.name+1 : v.nameEnd-1], t.text[v.at:v.end:v.end], v.plain, i}
+		if !v.plainName {
+			m.key = unquote(t.text[v.name:v.nameEnd], nil)
 		}
-		if known {
-			i = skipKnown(b, value)
-		} else if i = skipValue(b, value, 1); i < 0 {
-			return k, -1
-		}
-		m := member{unquote(key, nil), b[value:i:i]}
 		at := -1
 		if index == nil {
 			at = k.index(m.key)
@@ -392,18 +388,19 @@ func members(b []byte, k keys, known bool) (_ keys, end int) {
 		}
 		if at >= 0 {
 			k[at] = m
-		} else {
-			k = append(k, m)
-			if index != nil {
-				index[string(m.key)] = len(k) - 1
-			} else if len(k) == manyKeys {
-				index = make(map[string]int, 2*manyKeys)
-				for j := range k {
-					index[string(k[j].key)] = j
-				}
+			continue
+		}
+		k = append(k, m)
+		if index != nil {
+			index[string(m.key)] = len(k) - 1
+		} else if len(k) == manyKeys {
+			index = make(map[string]int, 2*manyKeys)
+			for j := range k {
+				index[string(k[j].key)] = j
 			}
 		}
 	}
+	return k
 }
 
 func (k keys) index(name []byte) int {
@@ -416,61 +413,66 @@ func (k keys) index(name []byte) int {
 }
 
 // get is a member, nil when there is none.
-func (k keys) get(name string) []byte {
+func (k keys) get(name string) *member {
 	for i := range k {
 		if string(k[i].key) == name {
-			return k[i].value
+			return &k[i]
 		}
 	}
 	return nil
 }
 
-func (k *keys) take(name string) []byte {
+// take takes a member; it has no value when there is none.
+func (k *keys) take(name string) (m member) {
 	s := *k
 	for i := range s {
 		if string(s[i].key) == name {
-			v := s[i].value
-			s[i] = s[len(s)-1]
+			m, s[i] = s[i], s[len(s)-1]
 			*k = s[:len(s)-1]
-			return v
+			return m
 		}
 	}
-	return nil
+	return m
 }
 
 // object takes a member that is an object, its members appended to buf; nil
 // when there is none.
-func (k *keys) object(name string, buf keys) keys {
-	if v := k.get(name); len(v) > 0 && v[0] == '{' {
-		k.take(name)
-		o, _ := members(v, buf, true)
-		return o
+func (k *keys) object(t *tree, name string, buf keys) keys {
+	if v := k.get(name); v != nil && v.raw[0] == '{' {
+		return t.members(k.take(name).number, buf)
 	}
 	return nil
 }
 
 // text is a member as text: a string's value, or a number or literal as it is
 // written; "" for an object, an array, null or none.
-func (k *keys) text(name string) string { return string(plain(k.take(name), nil)) }
+func (k *keys) text(name string) string {
+	m := k.take(name)
+	return string(m.text(nil))
+}
 
-// plain is the text of a value as in text. It aliases v, or buf when v needs it.
-func plain(v, buf []byte) []byte {
-	if len(v) == 0 || v[0] == '{' || v[0] == '[' || v[0] == 'n' {
+// text is the text of a value as in keys.text. It aliases the value, or buf
+// when it needs it.
+func (m *member) text(buf []byte) []byte {
+	switch v := m.raw; {
+	case len(v) == 0 || v[0] == '{' || v[0] == '[' || v[0] == 'n':
 		return nil
-	}
-	if v[0] != '"' {
+	case m.plain:
+		return v[1 : len(v)-1]
+	case v[0] == '"':
+		return unquote(v, buf)
+	default:
 		return v
 	}
-	return unquote(v, buf)
 }
 
 // number is a member as a whole number, also one in a string; 0 for none.
 func (k *keys) number(name string) int {
-	v := k.take(name)
-	if v == nil {
+	m := k.take(name)
+	if len(m.raw) == 0 {
 		return 0
 	}
-	f, err := strconv.ParseFloat(string(plain(v, nil)), 64)
+	f, err := strconv.ParseFloat(string(m.text(nil)), 64)
 	if err != nil || f != f || f < -1e9 || f > 1e9 {
 		return 0
 	}
@@ -478,15 +480,22 @@ func (k *keys) number(name string) int {
 }
 
 // size is how long a member is: the characters of a string, the bytes of
-// another value as written.
-func size(v []byte) int {
-	if len(v) == 0 || v[0] == 'n' {
+// another value as written; 0 for null or none.
+func (k *keys) size(name string) int {
+	m := k.take(name)
+	return size(m.raw, m.plain)
+}
+
+func size(raw []byte, plain bool) int {
+	switch {
+	case len(raw) == 0 || raw[0] == 'n':
 		return 0
+	case plain:
+		return len(raw) - 2
+	case raw[0] == '"':
+		return unquotedLen(raw)
 	}
-	if v[0] == '"' {
-		return unquotedLen(v)
-	}
-	return len(v)
+	return len(raw)
 }
 
 // limit cuts a short text that a hostile sender made long.

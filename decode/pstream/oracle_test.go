@@ -46,9 +46,15 @@ func FuzzPlain(f *testing.F) {
 		if a, b := fmt.Sprintf("%q", pieces), fmt.Sprintf("%q", wantPieces); a != b {
 			t.Fatalf("%q:\nhave %s\nwant %s", text, a, b)
 		}
+		if have := string(m.Elide([]byte("x"), 300)); (have != "x") != (err == nil) {
+			t.Fatalf("%q: %v, and shows %q", text, err, have)
+		}
+		valid := json.Valid(text) && plainCheck(text) == nil
 		for _, max := range []int{0, 20, 300, 1 << 16} {
-			if a, b := string(Elide([]byte("x"), text, max)), string(plainElide([]byte("x"), text, max)); a != b {
-				t.Fatalf("%q, %d:\nhave %q\nwant %q", text, max, a, b)
+			if have, ok := elided(&m, text, max); ok != valid && len(text) <= maxText {
+				t.Fatalf("%q is a JSON value: %t", text, ok)
+			} else if want := string(plainElide(nil, text, max)); valid && have != want {
+				t.Fatalf("%q, %d:\nhave %q\nwant %q", text, max, have, want)
 			}
 		}
 		if a, b := Scrub(string(text)), plainScrub(string(text)); a != b {
@@ -380,24 +386,11 @@ func (m *Message) plainMatrix(k plainKeys) {
 	m.Unknown += len(k)
 }
 
-// Elide appends the message in text to dst as lines "path: value", an SDP as
-// lines below its path, at most max bytes. Tokens, JWTs wherever they stand,
-// ICE passwords, SDES keys, DTMF digits and the content of messages are
-// replaced by what was there and how long it was. What is no JSON is not
-// shown at all.
+// plainElide shows a text that is a JSON value.
 func plainElide(dst, text []byte, max int) []byte {
-	if IsHeartbeat(text) {
-		return plainCut(dst, []byte("heartbeat"), max)
-	}
-	if plainCheck(text) != nil {
-		text = text[:min(len(text), maxText)]
-	}
 	w := plainWalker{in: text, max: max}
-	for w.space(); w.pos < len(w.in) && len(w.out) <= max; w.space() {
-		if !w.value("", 0) {
-			w.line("", "["+strconv.Itoa(len(text)-w.bad)+" bytes that are not JSON]")
-			break
-		}
+	if w.value("", 0); w.more {
+		w.out = append(w.out, "more"...)
 	}
 	return plainCut(dst, w.out, max)
 }
@@ -421,9 +414,9 @@ func plainCut(dst, s []byte, max int) []byte {
 type plainWalker struct {
 	in   []byte
 	pos  int
-	bad  int // where the first value that is none begins
 	out  []byte
 	max  int
+	more bool // than max
 	path []byte
 }
 
@@ -452,7 +445,6 @@ func (w *plainWalker) line(key, value string) {
 func (w *plainWalker) raw() []byte {
 	w.space()
 	start, depth := w.pos, 0
-	w.bad = start
 	for w.pos < len(w.in) {
 		switch c := w.in[w.pos]; c {
 		case '"':
@@ -507,7 +499,6 @@ func (w *plainWalker) str() []byte {
 // value writes the next value.
 func (w *plainWalker) value(key string, depth int) bool {
 	w.space()
-	w.bad = w.pos
 	if w.pos == len(w.in) || depth > maxDepth {
 		return false
 	}
@@ -554,7 +545,6 @@ func (w *plainWalker) container(key string, depth int, open byte) bool {
 	within := plainSecretKey(key) == "token"
 	for i := 0; ; i++ {
 		w.space()
-		w.bad = w.pos
 		if w.pos == len(w.in) {
 			return false
 		}
@@ -567,10 +557,9 @@ func (w *plainWalker) container(key string, depth int, open byte) bool {
 			}
 			w.pos++
 			w.space()
-			w.bad = w.pos
 		}
-		if w.pos == len(w.in) || len(w.out) > w.max {
-			return w.pos < len(w.in)
+		if w.more = len(w.out) > w.max; w.more || w.pos == len(w.in) {
+			return false
 		}
 		name := strconv.Itoa(i)
 		if open == '{' {

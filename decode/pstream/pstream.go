@@ -11,11 +11,12 @@
 // unit of the field's name.
 //
 // Aliasing: a Message owns what it has; Decode uses its strings and the memory
-// of its SDP again. Split's pieces alias its input.
+// of its SDP again. Elide reads the text that was decoded. Split's pieces alias
+// its input.
 //
 // Secrets: of tokens (access, bridge, reconnect) only their length is kept.
-// DTMF digits are a field that a caller shows on request only. Elide makes a
-// text without any of them.
+// DTMF digits are a field that a caller shows on request only. Message.Elide
+// makes a text without any of them.
 //
 // Bounds: 256 KiB a message, 32 levels.
 //
@@ -160,10 +161,12 @@ type Message struct {
 	scratch *scratch
 }
 
-// scratch is memory that Decode uses again.
+// scratch is memory that Decode and Elide use again.
 type scratch struct {
+	tree                tree // of the text
 	top, payload, inner keys
 	sdp                 []byte
+	elider              elider
 }
 
 // Parameters is what an invite says of the call.
@@ -273,11 +276,12 @@ func check(text []byte) error {
 
 // read reads an object, its members appended to buf. The error tells where,
 // never what was there: it may be a secret.
-func read(text []byte, buf keys) (keys, error) {
-	if start := skipSpace(text, 0); len(text) <= maxText && start < len(text) && text[start] == '{' {
-		if k, n := members(text[start:], buf, false); n >= 0 && skipSpace(text, start+n) == len(text) {
-			return k, nil
+func (t *tree) read(text []byte, buf keys) (keys, error) {
+	if len(text) <= maxText && t.scan(text) {
+		if text[t.values[0].at] == '{' {
+			return t.members(0, buf), nil
 		}
+		t.values = t.values[:0]
 	}
 	if err := check(text); err != nil {
 		return nil, err
@@ -293,6 +297,12 @@ func read(text []byte, buf keys) (keys, error) {
 // kept are strings of the message before, which repeat.
 type kept struct{ name, version, callSID, contentType, messageType, voiceEventSID, region string }
 
+// keep takes a member as text, old when it has the same bytes.
+func (k *keys) keep(name, old string) string {
+	m := k.take(name)
+	return keep(old, m.text(nil))
+}
+
 // keep is b as a string, old when it has the same bytes.
 func keep(old string, b []byte) string {
 	if string(b) == old {
@@ -302,21 +312,24 @@ func keep(old string, b []byte) string {
 }
 
 // Decode reads one object. Keys of types that are not expected count as
-// absent; a type that is not known is kept in Name.
+// absent; a type that is not known is kept in Name. The text must stay as it
+// is as long as Elide may be called.
 func Decode(text []byte, m *Message) error {
 	old := kept{m.Name, m.Version, m.CallSID, m.ContentType, m.MessageType, m.VoiceEventSID, m.Region}
 	if *m = (Message{scratch: m.scratch}); m.scratch == nil {
 		m.scratch = &scratch{top: make(keys, 0, 16), payload: make(keys, 0, 16), inner: make(keys, 0, 16)}
 	}
-	k, err := read(text, m.scratch.top)
+	k, err := m.scratch.tree.read(text, m.scratch.top)
 	if err != nil {
 		return err
 	}
-	if name := plain(k.get("type"), nil); len(name) > 0 {
-		k.take("type")
-		m.Name = keep(old.name, name)
-		m.envelope(&k, &old)
-		return nil
+	if t := k.get("type"); t != nil {
+		if name := t.text(nil); len(name) > 0 {
+			k.take("type")
+			m.Name = keep(old.name, name)
+			m.envelope(&k, &old)
+			return nil
+		}
 	}
 	for _, name := range [...]string{"rt.message", "EventType", "Request", "Response", "Roster", "Available", "code"} {
 		if k.get(name) != nil {
@@ -326,19 +339,20 @@ func Decode(text []byte, m *Message) error {
 			break
 		}
 	}
+	m.scratch.tree.values = m.scratch.tree.values[:0]
 	*m = Message{scratch: m.scratch}
 	return &wire.Error{Proto: "pstream", Field: "type", Msg: "want a message type, have none"}
 }
 
 // envelope reads PStream and chunderw, which both name a type.
 func (m *Message) envelope(k *keys, old *kept) {
-	m.Generation, m.Version = PStream, keep(old.version, plain(k.take("version"), nil))
+	m.Generation, m.Version = PStream, k.keep("version", old.version)
 	lower := strings.ToLower(m.Name)
 	m.Type = typeOf(lower)
 	if m.Type == TypePublish || m.Type == TypeOffer && m.Name == lower {
 		m.Type = TypeUnknown
 	}
-	p := k.object("payload", m.scratch.payload)
+	p := k.object(&m.scratch.tree, "payload", m.scratch.payload)
 	if p == nil && m.Name != lower && m.Version == "" {
 		m.Generation = Chunderw
 		p, *k = *k, nil
@@ -357,57 +371,60 @@ func (m *Message) call(sid string) {
 }
 
 func (m *Message) payload(p *keys, old *kept) {
-	m.call(keep(old.callSID, plain(p.take("callsid"), nil)))
-	if sdp := plain(p.take("sdp"), m.scratch.sdp[:0]); len(sdp) > 0 {
+	m.call(p.keep("callsid", old.callSID))
+	sdp := p.take("sdp")
+	if sdp := sdp.text(m.scratch.sdp[:0]); len(sdp) > 0 {
 		// It lies there already, or in the input.
 		m.scratch.sdp = append(m.scratch.sdp[:0], sdp...)
 		m.SDP = m.scratch.sdp
 	}
-	m.Reconnect = size(p.take("reconnect")) > 0
-	m.Preflight = string(plain(p.take("preflight"), nil)) == "true"
-	m.Region, m.Gateway = keep(old.region, plain(p.take("region"), nil)), limit(p.text("gateway"))
-	m.Edge, m.Home = limit(p.text("edge")), limit(p.text("home"))
-	if len(*p) == 0 {
+	m.ContentLen = p.size("content")
+	m.ContentType, m.MessageType = p.keep("contenttype", old.contentType), p.keep("messagetype", old.messageType)
+	m.VoiceEventSID, m.Region = p.keep("voiceeventsid", old.voiceEventSID), p.keep("region", old.region)
+	if len(*p) == 0 { // of the most frequent messages nothing is left
 		return
 	}
-	buf := m.scratch.inner // of one object after another
-	parameters := p.object("parameters", buf)
+	m.Reconnect = p.size("reconnect") > 0
+	m.Preflight = p.keep("preflight", "true") == "true"
+	m.Gateway, m.Edge, m.Home = limit(p.text("gateway")), limit(p.text("edge")), limit(p.text("home"))
+	doc, buf := &m.scratch.tree, m.scratch.inner // buf is of one object after another
+	parameters := p.object(doc, "parameters", buf)
 	m.Parameters.read(&parameters)
 
 	// The client sends its access token, the server says what it has read.
-	if t := p.object("token", buf); t != nil {
+	if t := p.object(doc, "token", buf); t != nil {
 		m.Identity, m.TTL = limit(t.text("identity")), t.number("ttl")
 		m.Parameters.AccountSid = first(m.Parameters.AccountSid, limit(t.text("accountSid")))
 		m.Unknown += len(t)
 	} else {
-		m.TokenLen = size(p.take("token"))
+		m.TokenLen = p.size("token")
 	}
 	p.take("reconnectTimeout")
-	if b := p.object("browserinfo", buf); b != nil {
+	if b := p.object(doc, "browserinfo", buf); b != nil {
 		m.SDK = limit(b.text("v"))
 		b.take("p")
 		b.take("plugin")
-		if b := b.object("browser", nil); b != nil {
+		if b := b.object(doc, "browser", nil); b != nil {
 			m.UserAgent = b.text("userAgent")
 			b.take("platform")
 			m.Unknown += len(b)
 		}
 		m.Unknown += len(b)
 	}
-	if media := p.object("media", buf); media != nil {
+	if media := p.object(doc, "media", buf); media != nil {
 		m.Unregister = media.text("audio") == "false"
 		m.Unknown += len(media)
 	}
-	if t := p.object("twilio", buf); t != nil {
+	if t := p.object(doc, "twilio", buf); t != nil {
 		m.Params = t.text("params")
 		m.Parameters.AccountSid = first(m.Parameters.AccountSid, limit(t.text("accountsid")))
-		m.TokenLen += size(t.take("token"))
-		m.BridgeToken = size(t.take("bridgeToken")) > 0
+		m.TokenLen += t.size("token")
+		m.BridgeToken = t.size("bridgeToken") > 0
 		t.take("appsid")
 		t.take("extras")
 		m.Unknown += len(t)
 	}
-	if e := p.object("error", buf); e != nil {
+	if e := p.object(doc, "error", buf); e != nil {
 		m.fail(&e)
 	}
 	m.DTMF = p.text("dtmf")
@@ -415,9 +432,7 @@ func (m *Message) payload(p *keys, old *kept) {
 	if m.Type == TypeHangup {
 		m.Reason = p.text("message")
 	}
-	m.ContentLen = size(p.take("content"))
-	m.ContentType, m.MessageType = keep(old.contentType, plain(p.take("contenttype"), nil)), keep(old.messageType, plain(p.take("messagetype"), nil))
-	m.VoiceEventSID, m.AckType = keep(old.voiceEventSID, plain(p.take("voiceeventsid"), nil)), limit(p.text("acktype"))
+	m.AckType = limit(p.text("acktype"))
 	m.Candidate = p.text("candidate")
 	p.take("label")
 	if m.Generation == Chunderw {
@@ -465,21 +480,21 @@ func (m *Message) matrix(k *keys) {
 			m.Name, m.Type = "error", TypeError
 		}
 	}
-	m.TokenLen = size(k.take("rt.token"))
-	m.BridgeToken = size(k.take("Token")) > 0
+	m.TokenLen = k.size("rt.token")
+	m.BridgeToken = k.size("Token") > 0
 	k.take("RejectChannel")
 	k.take("rt.subchannel")
 	k.take("Response")
 	k.take("Roster")
 	m.Availability = limit(first(k.text("Available"), k.text("availability")))
 	m.call(limit(k.text("CallSid")))
-	buf := m.scratch.inner // of one object after another
-	parameters := k.object("Parameters", buf)
+	doc, buf := &m.scratch.tree, m.scratch.inner // buf is of one object after another
+	parameters := k.object(doc, "Parameters", buf)
 	m.Parameters.read(&parameters)
 	if from := k.text("From"); m.Parameters.From == "" {
 		m.Parameters.From = limit(from)
 	}
-	if p := k.object("rt.payload", buf); p != nil {
+	if p := k.object(doc, "rt.payload", buf); p != nil {
 		switch answer := p.text("Response"); {
 		case answer != "":
 			m.Name = limit(answer)

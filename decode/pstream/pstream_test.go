@@ -2,6 +2,7 @@ package pstream
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -136,16 +137,48 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// elided is what Elide shows of a text, whether it is a message or not; ok is
+// false when it is no JSON value.
+func elided(m *Message, text []byte, max int) (shown string, ok bool) {
+	if m.scratch == nil {
+		m.scratch = &scratch{}
+	}
+	ok = m.scratch.tree.scan(text)
+	return string(m.Elide(nil, max)), ok
+}
+
+// TestString puts each kind of byte at every place of strings of many lengths,
+// which are read in words.
+func TestString(t *testing.T) {
+	var m Message
+	for n := range 80 {
+		for at := range n {
+			for _, c := range []string{"\\\\", "\\\"", "\\n", "\\u0041", "\"", "\x1f", "\x7f", "é", "\xff", "\\", "!", "#", "[", "]"} {
+				text := `{"type":"` + strings.Repeat("a", at) + c + strings.Repeat("a", n-at-1) + `"}`
+				var want struct{ Type string }
+				wantErr := json.Unmarshal([]byte(text), &want)
+				if err := Decode([]byte(text), &m); (err == nil) != (wantErr == nil) || err == nil && m.Name != want.Type {
+					t.Fatalf("%q: %q, %v, want %q, %v", text, m.Name, err, want.Type, wantErr)
+				}
+			}
+		}
+	}
+}
+
 func TestElide(t *testing.T) {
+	var m Message
 	for _, tt := range messages {
-		out := string(Elide(nil, []byte(tt.text), 1<<16))
+		if err := Decode([]byte(tt.text), &m); err != nil {
+			t.Fatal(err)
+		}
+		out := string(m.Elide(nil, 1<<16))
 		for _, secret := range []string{"s3cr3t", jwt, jwt[20:], "12#"} {
 			if strings.Contains(out, secret) {
 				t.Errorf("%s shows %s:\n%s", tt.name, secret, out)
 			}
 		}
-		if strings.Contains(out, "not JSON") || out == "" {
-			t.Errorf("%s: %q", tt.name, out)
+		if out == "" {
+			t.Errorf("%s: shows nothing", tt.name)
 		}
 	}
 	for _, tt := range []struct{ in, want string }{
@@ -159,24 +192,37 @@ func TestElide(t *testing.T) {
 		{`{"params":"To=1&accesstoken=abc&x=%7B&p%61ss=1&Password%3Dxyz","u":"https://h/p?AccessToken=` + jwt + `&y=1","n":"see ` + jwt + ` there","j":"{\"token\":\"abc\"}"}`,
 			"params: To=1&accesstoken=[token, 3 bytes]&x=%7B&p%61ss=1&Password%3D[secret, 3 bytes]\nu: https://h/p?AccessToken=[token, 52 bytes]&y=1\nn: see [JWT, 52 bytes] there\nj: {\"token\":\"[token, 3 bytes]\"}"},
 		{"{\"a\":\"\\u0000\\u202e\"}", "a: \ufffd\ufffd"},
-		{"{\"type\":\"ready\"}\n{\"type\":\"close\"}", "type: ready\ntype: close"},
-		{`{"type":"x","payload":{"token":"abc`, "type: x\n[4 bytes that are not JSON]"},
-		{`{"type":"x","payload":{"sdp":"abc`, "type: x\n[4 bytes that are not JSON]"},
-		{`token=abc`, "[9 bytes that are not JSON]"},
-		{"\n", "heartbeat"},
+		{"\t[\"x\" ,true ] ", "0: x\n1: true"},
 	} {
-		if have := string(Elide(nil, []byte(tt.in), 4096)); have != tt.want {
+		if have, ok := elided(&m, []byte(tt.in), 4096); have != tt.want || !ok {
 			t.Errorf("%s:\nhave %q\nwant %q", tt.in, have, tt.want)
 		}
 	}
+	for _, in := range []string{`{"type":"x","payload":{"token":"abc`, `{"type":"x","payload":{"sdp":"abc`, `{"payload":{"token":"abc"}}`, `token=abc`, "\n", "", `{"type":"x","a":` + strings.Repeat("[", 1000)} {
+		if err := Decode([]byte(in), &m); err == nil {
+			t.Fatalf("%s is a message", in)
+		}
+		if out := string(m.Elide([]byte("keep"), 4096)); out != "keep" {
+			t.Errorf("%s, refused, shows %q", in, out)
+		}
+	}
+	if out := string(new(Message).Elide(nil, 4096)); out != "" {
+		t.Errorf("nothing shows %q", out)
+	}
 	long := `{"type":"x","sdp":"` + strings.Repeat("ä", 5000) + `"}`
+	if err := Decode([]byte(long), &m); err != nil {
+		t.Fatal(err)
+	}
 	for max := range 40 {
-		if out := Elide([]byte("keep"), []byte(long), max); len(out) > 4+max || !bytes.HasPrefix(out, []byte("keep")) || !bytes.Equal(bytes.ToValidUTF8(out, nil), out) {
+		if out := m.Elide([]byte("keep"), max); len(out) > 4+max || !bytes.HasPrefix(out, []byte("keep")) || !bytes.Equal(bytes.ToValidUTF8(out, nil), out) {
 			t.Errorf("max %d: %q", max, out)
 		}
 	}
-	if out := string(Elide(nil, []byte(`{"a":`+strings.Repeat("[", 1000)), 100)); !strings.Contains(out, "not JSON") {
-		t.Errorf("deep: %q", out)
+	// Two lines of five bytes, of which the second does not fit: that there is more is told.
+	for in, want := range map[string]string{`{"a":11}`: "a: 11", `{"a":11,"b":2}`: "a:…", `{"a":{"":1}}`: "a: 1", `{"a":[22],"b":2}`: "a.…"} {
+		if have, ok := elided(&m, []byte(in), 5); have != want || !ok {
+			t.Errorf("%s: %q, want %q", in, have, want)
+		}
 	}
 }
 
@@ -268,7 +314,7 @@ func FuzzDecode(f *testing.F) {
 		if n > len(text) {
 			t.Fatal("Split yields more than there is")
 		}
-		out := Elide(nil, text, 300)
+		out := m.Elide(nil, 300)
 		if len(out) > 300 || !bytes.Equal(out, bytes.ToValidUTF8(out, nil)) {
 			t.Fatalf("%q", out)
 		}
@@ -311,9 +357,13 @@ func BenchmarkElide(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(text)))
 			b.ReportAllocs()
+			var m Message
+			if err := Decode(text, &m); err != nil {
+				b.Fatal(err)
+			}
 			var out []byte
 			for b.Loop() {
-				out = Elide(out[:0], text, 4096)
+				out = m.Elide(out[:0], 4096)
 			}
 		})
 	}
