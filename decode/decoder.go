@@ -54,6 +54,7 @@ type Decoder struct {
 	copies    copies
 	budget    tcp.Budget
 	tlsShared tls.Shared
+	h2Spare   http2.Spare
 	sink      tcpSink
 	refused   [256]tally // frames by link.Verdict
 	rtpIn     int64

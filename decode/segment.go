@@ -195,6 +195,7 @@ func (d *Decoder) take(f *Flow, pair *streams, dir int, data []byte, m mark) {
 		c.tls.Feed(dir, data)
 		d.tlsMessages(f)
 	case AppHTTP2:
+		pair.h2.Spare = &d.h2Spare
 		pair.h2.Feed(dir == pair.h2Client, data)
 		d.http2Messages(f, pair)
 	case AppWebSocket:

@@ -8,8 +8,8 @@
 // Units: offsets are bytes from the start of the direction's stream, lost bytes
 // counted. Frames of other streams lie between a message's Off and End.
 //
-// Aliasing: a Message owns its strings and Body, except the Body of
-// TunnelData, which is valid until the next Next, Feed or Lost.
+// Aliasing: a Message owns its strings. Its Body is valid until the next Next,
+// that of TunnelData until the next Next, Feed or Lost.
 //
 // Gaps: a gap within the payload of one DATA frame costs those bytes only. Any
 // other is followed by a search for frame headers, and what HPACK's dynamic
@@ -30,7 +30,6 @@
 package http2
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -147,6 +146,26 @@ func (m *Message) Get(name string) string {
 	return ""
 }
 
+// Spare has buffers of bodies for the connections that share it: large bodies
+// come one after another. It serves one goroutine.
+type Spare struct{ free [][]byte }
+
+const maxFree = 8 // buffers of at most twice the usual MaxBody
+
+func (s *Spare) get() (b []byte) {
+	if s != nil && len(s.free) > 0 {
+		n := len(s.free) - 1
+		b, s.free = s.free[n], s.free[:n]
+	}
+	return b
+}
+
+func (s *Spare) put(b []byte) {
+	if s != nil && len(s.free) < maxFree && cap(b) > 0 && cap(b) <= 2*defaultBody {
+		s.free = append(s.free, b[:0])
+	}
+}
+
 // Conn reads both directions of a connection. The zero value is ready, at the
 // start of both streams. For a connection that is seen from its middle on call
 // Lost with 0 for both directions first.
@@ -157,6 +176,7 @@ func (m *Message) Get(name string) string {
 type Conn struct {
 	// MaxBody is how many bytes of a body are kept; 0 means 1 MiB.
 	MaxBody int
+	Spare   *Spare // may be nil
 
 	Skipped int64 // bytes passed over while searching
 	Orphans int64 // bytes of bodies whose head was not seen
@@ -166,6 +186,7 @@ type Conn struct {
 	sides   [2]side // from the server, from the client
 	ready   []Message
 	given   int               // of ready
+	body    []byte            // of the message that was given last
 	tunnels map[uint32]string // streams with a CONNECT request, their protocol
 	maxID   uint32            // highest stream seen
 }
@@ -354,9 +375,13 @@ func (c *Conn) Finish() {
 // bytes. After an error it goes on with what can be used, so that the caller
 // may go on too.
 func (c *Conn) Next(m *Message) (ok bool, err error) {
+	c.Spare.put(c.body)
+	c.body = nil
 	for {
 		if c.given < len(c.ready) {
-			*m = c.ready[c.given]
+			if *m = c.ready[c.given]; m.Tunnel == NoTunnel {
+				c.body = m.Body
+			}
 			c.ready[c.given] = Message{}
 			if c.given++; c.given == len(c.ready) {
 				c.ready, c.given = c.ready[:0], 0
@@ -458,6 +483,9 @@ func (c *Conn) keep(s *side, h *half, b []byte) {
 		limit = defaultBody
 	}
 	n := max(0, min(len(b), limit-len(h.m.Body), maxBodies-s.kept))
+	if n > 0 && h.m.Body == nil {
+		h.m.Body = c.Spare.get()
+	}
 	if have := len(h.m.Body); n > cap(h.m.Body)-have {
 		h.m.Body = slices.Grow(h.m.Body, max(n, min(have, limit-have))) // append alone would copy a long body often
 	}
@@ -966,7 +994,11 @@ func first(a, b string) string {
 
 // text makes a string that prints: what is no printable UTF-8 becomes U+FFFD.
 func text(s string) string {
-	if !bytes.ContainsFunc([]byte(s), func(r rune) bool { return r < ' ' || r >= 0x7f }) {
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = s[i] >= ' ' && s[i] < 0x7f
+	}
+	if plain {
 		return s
 	}
 	return strings.Map(func(r rune) rune {

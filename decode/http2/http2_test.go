@@ -334,12 +334,13 @@ func requests(n int) (stream []byte, want map[uint32][]Header, frames []int) {
 func TestGaps(t *testing.T) {
 	stream, want, frames := requests(24)
 	whole := 0
+	var spare Spare
 	for from := 24; from < len(stream)-200; from += 7 {
 		for _, n := range []int{1, 9, 60, 333} {
 			if from+n >= len(stream) {
 				continue
 			}
-			var c Conn
+			c := Conn{Spare: &spare}
 			ms, errs := all(&c, true, stream[:from], 1<<20)
 			c.Lost(true, int64(n))
 			more, failed := all(&c, true, stream[from+n:], 50)
@@ -537,7 +538,7 @@ func FuzzConn(f *testing.F) {
 	f.Add(slices.Concat(settings, pack(1, 0x4, 1, ok200), pack(0, 1, 1, []byte("x"))), uint8(1), uint8(1), false)
 	f.Add(slices.Concat(start(), pack(1, 0x4, 1, unhex("0207434f4e4e454354")), pack(0, 1, 1, []byte("x"))), uint8(9), uint8(0), true)
 	f.Fuzz(func(t *testing.T, b []byte, size, gap uint8, client bool) {
-		c := Conn{MaxBody: 100}
+		c := Conn{MaxBody: 100, Spare: &Spare{}}
 		var lost int64
 		steps := 0
 		check := func() {
@@ -577,12 +578,54 @@ func FuzzConn(f *testing.F) {
 	})
 }
 
+// TestSpare runs two connections whose bodies come in pieces, several at a time:
+// memory that they share never shows one's bytes in another's.
+func TestSpare(t *testing.T) {
+	var spare Spare
+	conns := [2]Conn{{Spare: &spare}, {Spare: &spare}}
+	get := unhex("828684")
+	body := func(conn, id, n int) []byte { return bytes.Repeat([]byte{byte('a' + conn*13 + id%13)}, n) }
+	for i := range conns {
+		conns[i].Feed(true, start())
+	}
+	next, seen := 1, 0
+	for round := range 40 {
+		size := 1000 + round*997%5000
+		for i := range conns {
+			for id := next; id < next+6; id += 2 {
+				conns[i].Feed(true, slices.Concat(pack(1, 4, uint32(id), get), pack(0, 0, uint32(id), body(i, id, size))))
+			}
+			if ms, errs := drain(&conns[i]); len(ms)+len(errs) > 0 {
+				t.Fatal(ms, errs)
+			}
+		}
+		for id := next; id < next+6; id += 2 {
+			for i := range conns {
+				conns[i].Feed(true, pack(0, 1, uint32(id), body(i, id, 10)))
+				var m Message
+				if ok, err := conns[i].Next(&m); !ok || err != nil || m.StreamID != uint32(id) || !bytes.Equal(m.Body, body(i, id, size+10)) {
+					t.Fatalf("connection %d, stream %d: %t, %v, %d bytes, %.20q", i, id, ok, err, len(m.Body), m.Body)
+				}
+				seen++
+				if ok, _ := conns[i].Next(&m); ok {
+					t.Fatal("another message")
+				}
+			}
+		}
+		next += 6
+	}
+	if len(spare.free) != 6 || seen != 240 {
+		t.Errorf("%d buffers for six bodies at a time, %d messages", len(spare.free), seen)
+	}
+}
+
 func BenchmarkConn(b *testing.B) {
 	stream, _, _ := requests(100)
 	b.SetBytes(int64(len(stream)))
 	b.ReportAllocs()
+	var spare Spare
 	for b.Loop() {
-		var c Conn
+		c := Conn{Spare: &spare}
 		c.Feed(true, stream)
 		var m Message
 		n := 0
