@@ -16,13 +16,8 @@ import (
 func plainLen(b []byte) (n int, ascii bool) {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	all, i := uint64(0), 0
-	for ; i+32 <= len(b); i += 32 {
-		w, x, y, z := binary.LittleEndian.Uint64(b[i:]), binary.LittleEndian.Uint64(b[i+8:]), binary.LittleEndian.Uint64(b[i+16:]), binary.LittleEndian.Uint64(b[i+24:])
-		m := w | (w - ones*' ') | ((w ^ ones*'"') - ones) | ((w ^ ones*'\\') - ones)
-		m |= x | (x - ones*' ') | ((x ^ ones*'"') - ones) | ((x ^ ones*'\\') - ones)
-		m |= y | (y - ones*' ') | ((y ^ ones*'"') - ones) | ((y ^ ones*'\\') - ones)
-		m |= z | (z - ones*' ') | ((z ^ ones*'"') - ones) | ((z ^ ones*'\\') - ones)
-		if m&highs != 0 {
+	for ; i+128 <= len(b); i += 128 {
+		if c := b[i : i+128]; bytes.IndexByte(c, '\\') >= 0 || bytes.IndexByte(c, '"') >= 0 || !isText(c) {
 			break
 		}
 	}
@@ -40,6 +35,19 @@ func plainLen(b []byte) (n int, ascii bool) {
 		all |= uint64(b[i])
 	}
 	return i, all&highs == 0
+}
+
+// isText tells whether b, of a multiple of 32 bytes, is ASCII without control
+// characters below a space.
+func isText(b []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 32; b = b[32:] {
+		w, x, y, z := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
+		if (w|(w-ones*' ')|x|(x-ones*' ')|y|(y-ones*' ')|z|(z-ones*' '))&highs != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func skipSpace(b []byte, i int) int {

@@ -148,10 +148,10 @@ func elided(m *Message, text []byte, max int) (shown string, ok bool) {
 }
 
 // TestString puts each kind of byte at every place of strings of many lengths,
-// which are read in words.
+// which are read in words and blocks.
 func TestString(t *testing.T) {
 	var m Message
-	for n := range 80 {
+	for _, n := range []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 16, 17, 31, 32, 33, 34, 63, 64, 100, 127, 128, 129, 140, 200} {
 		for at := range n {
 			for _, c := range []string{"\\\\", "\\\"", "\\n", "\\u0041", "\"", "\x1f", "\x7f", "é", "\xff", "\\", "!", "#", "[", "]"} {
 				text := `{"type":"` + strings.Repeat("a", at) + c + strings.Repeat("a", n-at-1) + `"}`
