@@ -24,6 +24,8 @@
 package mediastream
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -195,6 +197,10 @@ func (p *parser) str() []byte {
 	}
 	p.pos++
 	start := p.pos
+	if n := bytes.IndexByte(p.in[start:], '"'); n >= 0 && isPlain(p.in[start:start+n]) {
+		p.pos += n + 1
+		return p.in[start : start+n]
+	}
 	for ; p.pos < len(p.in); p.pos++ {
 		switch c := p.in[p.pos]; {
 		case c == '"':
@@ -212,6 +218,25 @@ func (p *parser) str() []byte {
 	return nil
 }
 
+// isPlain tells whether b has neither a backslash nor a control character.
+func isPlain(b []byte) bool {
+	if bytes.IndexByte(b, '\\') >= 0 {
+		return false
+	}
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(b) >= 8; b = b[8:] {
+		if w := binary.LittleEndian.Uint64(b); (w-ones*' ')&^w&highs != 0 {
+			return false
+		}
+	}
+	for _, c := range b {
+		if c < ' ' {
+			return false
+		}
+	}
+	return true
+}
+
 // scalar reads a string, number or literal, as it is written without quotes.
 func (p *parser) scalar() []byte {
 	c := p.next()
@@ -219,6 +244,12 @@ func (p *parser) scalar() []byte {
 		return p.str()
 	}
 	start := p.pos
+	for p.pos < len(p.in) && p.in[p.pos] >= '0' && p.in[p.pos] <= '9' {
+		p.pos++
+	}
+	if n := p.pos - start; (n == 1 || n > 1 && c != '0') && p.pos < len(p.in) && (p.in[p.pos] == ',' || p.in[p.pos] == '}') {
+		return p.in[start:p.pos] // a whole number, as most are
+	}
 	for p.pos < len(p.in) && strings.IndexByte("+-.0123456789Eaeflnrstu", p.in[p.pos]) >= 0 {
 		p.pos++
 	}
@@ -473,6 +504,10 @@ func (p *parser) array(tracks bool, depth int, set *[5]bool) {
 // escaped, as JSON allows.
 func audio(b []byte) int {
 	n := 0
+	if bytes.IndexByte(b, '\\') < 0 {
+		n = len(b) - bytes.Count(b, []byte{'='})
+		b = nil
+	}
 	for i := 0; i < len(b); i++ {
 		switch c := b[i]; {
 		case c == '\\' && i+1 < len(b) && b[i+1] == 'u':

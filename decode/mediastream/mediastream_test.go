@@ -99,6 +99,30 @@ func TestPayloadLen(t *testing.T) {
 	}
 }
 
+// TestString puts each kind of byte at every place of strings, which are read
+// in words, and numbers of each form after them.
+func TestString(t *testing.T) {
+	var m Message
+	for _, n := range []int{1, 7, 8, 9, 16, 31, 40} {
+		for at := range n {
+			for _, c := range []string{"\\\"", "\\u0041", "\"", "\x1f", "\x00", "\x7f", "é", " ", "!"} {
+				text := `{"event":"` + strings.Repeat("a", at) + c + strings.Repeat("a", n-at-1) + `"}`
+				var want struct{ Event string }
+				wantErr := json.Unmarshal([]byte(text), &want)
+				if err := Decode([]byte(text), &m); (err == nil) != (wantErr == nil) || err == nil && m.Name != want.Event {
+					t.Fatalf("%q: %q, %v, want %q, %v", text, m.Name, err, want.Event, wantErr)
+				}
+			}
+		}
+	}
+	for in, want := range map[string]int64{"0": 0, "7": 7, "120": 120, "00": -2, "01": -2, "1.5": -1, "1e3": -1, "-1": -1, "12x": -2, "9223372036854775808": -1, `"120"`: 120, "null": -1, " 3 ": 3} {
+		err := Decode([]byte(`{"event":"media","sequenceNumber":`+in+`}`), &m)
+		if (err != nil) != (want == -2) || err == nil && m.Sequence != want {
+			t.Errorf("%s: %d, %v", in, m.Sequence, err)
+		}
+	}
+}
+
 func TestAllocs(t *testing.T) {
 	text := []byte(messages[2].text)
 	var m Message
