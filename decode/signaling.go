@@ -30,7 +30,6 @@ func (d *Decoder) signaling(f *Flow, text []byte) bool {
 // pstreamText hands out the browser signaling in a text message; false when
 // there is none.
 func (d *Decoder) pstreamText(f *Flow, text []byte) bool {
-	base := d.event
 	found := false
 	take := func(object []byte) bool {
 		if err := pstream.Decode(object, &d.pstream); err != nil || !isSignaling(f, &d.pstream) {
@@ -42,7 +41,6 @@ func (d *Decoder) pstreamText(f *Flow, text []byte) bool {
 		found = true
 		f.Apps[AppPStream]++
 		d.ledger.Count(LayerPStream, ReasonUsed, int64(len(object)))
-		d.event = base
 		d.event.Kind, d.event.PStream, d.event.Text = EventPStream, &d.pstream, object
 		d.emit()
 		return !d.stopped
