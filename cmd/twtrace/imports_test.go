@@ -19,6 +19,7 @@ const module = "github.com/twtrace/twtrace"
 // report <- cmd; formats never import each other.
 var rooms = map[string][]string{
 	"internal/wire":       {},
+	"internal/packed":     {},
 	"decode/container":    {"internal/wire"},
 	"decode/pcap":         {"internal/wire"},
 	"decode/link":         {"internal/wire"},
@@ -40,9 +41,9 @@ var rooms = map[string][]string{
 	"decode/pstream":      {"internal/wire"},
 	"decode/mediastream":  {"internal/wire"},
 	"decode":              {"internal/wire", "decode/*"},
-	"sessions":            {"decode", "decode/*"},
+	"sessions":            {"internal/packed", "decode", "decode/*"},
 	"rates":               {"decode", "sessions"},
-	"internal/table":      {"decode", "sessions", "rates"},
+	"internal/table":      {"internal/packed", "decode", "sessions", "rates"},
 	"internal/captest":    {"decode/pcap", "decode/link", "decode/tcp", "internal/wire"},
 	"internal/experiment": {"decode", "decode/container", "sessions", "rates", "internal/table"},
 	"report":              {"decode", "sessions", "rates", "internal/table"},

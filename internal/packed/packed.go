@@ -1,0 +1,395 @@
+// Package packed keeps the rows of a table in little memory: a row of a few
+// hundred bytes, most of them string headers and zeros, takes some forty.
+//
+// Rows are coded one by one, so that any of them is had without the others: a
+// bit for each field that is not zero, then integers as varints, less the same
+// field of the first row of their chunk; floats as their 8 bytes; strings as
+// places in a list that holds each one once. Long texts that differ from row to
+// row are a Text: they stand apart in blocks compressed with S2 and come back
+// when asked for.
+//
+// The fields of a row may be integers, floats, booleans, strings, Texts, and
+// structs of a value and a bool that tells whether it is known.
+//
+// Nothing here is for more than one goroutine, reading included: the block
+// that was decompressed last is kept.
+package packed
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"unsafe"
+)
+
+// chunkRows is how many rows lie together.
+const chunkRows = 256
+
+// Rows are rows of type T in order. The zero value is none. A copy shares
+// what was packed: only one of the two may be changed.
+type Rows[T any] struct {
+	layout []field
+	chunks []chunk
+	n      int
+	names  names
+	texts  texts
+	buf    []byte
+}
+
+type chunk struct {
+	data   []byte
+	starts []uint32
+	first  []int64 // the integers of its first row
+}
+
+type kind uint8
+
+const (
+	kindInt kind = iota + 1
+	kindUint
+	kindFloat
+	kindBool
+	kindString
+	kindText
+)
+
+// field is where a field lies in its row. known is where the bool of a value
+// that may be unknown lies, 0 when it has none.
+type field struct {
+	kind   kind
+	at     uintptr
+	known  uintptr
+	number int // among the integers
+}
+
+// layoutOf finds the fields of a row type. One of another type is a bug of the
+// row.
+func layoutOf(t reflect.Type) []field {
+	out := make([]field, t.NumField())
+	numbers := 0
+	for i := range out {
+		f, sf := &out[i], t.Field(i)
+		f.at = sf.Offset
+		ft := sf.Type
+		if ft.Kind() == reflect.Struct && ft.NumField() == 2 && ft.Field(0).Offset == 0 && ft.Field(1).Type.Kind() == reflect.Bool {
+			f.known = sf.Offset + ft.Field(1).Offset
+			ft = ft.Field(0).Type
+		}
+		switch {
+		case ft == reflect.TypeFor[Text]():
+			f.kind = kindText
+		case ft.Kind() == reflect.Int64:
+			f.kind, f.number = kindInt, numbers
+			numbers++
+		case ft.Kind() == reflect.Uint32:
+			f.kind = kindUint
+		case ft.Kind() == reflect.Float64:
+			f.kind = kindFloat
+		case ft.Kind() == reflect.Bool:
+			f.kind = kindBool
+		case ft.Kind() == reflect.String:
+			f.kind = kindString
+		default:
+			panic(fmt.Sprintf("packed: field %s of %s has type %s, which cannot be packed", sf.Name, t, sf.Type))
+		}
+	}
+	return out
+}
+
+// Of packs rows.
+func Of[T any](rows ...T) Rows[T] {
+	var r Rows[T]
+	r.Add(rows...)
+	return r
+}
+
+// Len is the number of rows.
+func (r *Rows[T]) Len() int { return r.n }
+
+// Add appends rows.
+func (r *Rows[T]) Add(rows ...T) {
+	for i := range rows {
+		r.add(&rows[i])
+	}
+}
+
+func (r *Rows[T]) add(row *T) {
+	if r.layout == nil {
+		r.layout = layoutOf(reflect.TypeFor[T]())
+	}
+	if r.n%chunkRows == 0 {
+		r.seal()
+		r.chunks = append(r.chunks, chunk{starts: make([]uint32, 0, chunkRows)})
+	}
+	c := &r.chunks[len(r.chunks)-1]
+	if len(c.starts) == 0 {
+		c.first = integers(r.layout, unsafe.Pointer(row))
+	}
+	r.buf = r.pack(r.buf[:0], c, unsafe.Pointer(row))
+	c.starts = append(c.starts, uint32(len(c.data)))
+	c.data = append(c.data, r.buf...)
+	r.n++
+}
+
+// seal frees what the last chunk has to spare.
+func (r *Rows[T]) seal() {
+	if n := len(r.chunks); n > 0 {
+		r.chunks[n-1].data = slices.Clip(slices.Clone(r.chunks[n-1].data))
+	}
+}
+
+func integers(layout []field, row unsafe.Pointer) []int64 {
+	var out []int64
+	for i := range layout {
+		if f := &layout[i]; f.kind == kindInt {
+			out = append(out, *(*int64)(unsafe.Add(row, f.at)))
+		}
+	}
+	return out
+}
+
+// pack appends one row.
+func (r *Rows[T]) pack(b []byte, c *chunk, row unsafe.Pointer) []byte {
+	var zero [16]byte
+	b = append(b, zero[:(len(r.layout)+7)/8]...)
+	for i := range r.layout {
+		f := &r.layout[i]
+		p := unsafe.Add(row, f.at)
+		if f.known != 0 && !*(*bool)(unsafe.Add(row, f.known)) {
+			continue
+		}
+		given := f.known != 0
+		switch f.kind {
+		case kindInt:
+			if v := *(*int64)(p); v != 0 || given {
+				given = true
+				b = binary.AppendVarint(b, v-c.first[f.number])
+			}
+		case kindUint:
+			if v := *(*uint32)(p); v != 0 || given {
+				given = true
+				b = binary.AppendUvarint(b, uint64(v))
+			}
+		case kindFloat:
+			if v := math.Float64bits(*(*float64)(p)); v != 0 || given {
+				given = true
+				b = binary.LittleEndian.AppendUint64(b, v)
+			}
+		case kindBool:
+			switch v := *(*bool)(p); {
+			case !given:
+				given = v
+			case v:
+				b = append(b, 1)
+			default:
+				b = append(b, 0)
+			}
+		case kindString:
+			if v := *(*string)(p); v != "" || given {
+				given = true
+				b = binary.AppendUvarint(b, uint64(r.names.number(v)))
+			}
+		case kindText:
+			if v := *(*Text)(p); v.n > 0 {
+				given = true
+				at := r.texts.place(v)
+				b = binary.AppendUvarint(b, uint64(at.block))
+				b = binary.AppendUvarint(b, uint64(at.off))
+				b = binary.AppendUvarint(b, uint64(at.n))
+			}
+		}
+		if given {
+			b[i/8] |= 1 << (i % 8)
+		}
+	}
+	return b
+}
+
+// Get unpacks row i.
+func (r *Rows[T]) Get(i int, row *T) {
+	var zero T
+	*row = zero
+	r.get(i, unsafe.Pointer(row))
+}
+
+func (r *Rows[T]) get(i int, row unsafe.Pointer) {
+	c := &r.chunks[i/chunkRows]
+	bits := c.data[c.starts[i%chunkRows]:]
+	b := bits[(len(r.layout)+7)/8:]
+	for i := range r.layout {
+		if bits[i/8]>>(i%8)&1 == 0 {
+			continue
+		}
+		f := &r.layout[i]
+		p := unsafe.Add(row, f.at)
+		if f.known != 0 {
+			*(*bool)(unsafe.Add(row, f.known)) = true
+		}
+		switch f.kind {
+		case kindInt:
+			v, n := binary.Varint(b)
+			b = b[n:]
+			*(*int64)(p) = v + c.first[f.number]
+		case kindUint:
+			v, n := binary.Uvarint(b)
+			b = b[n:]
+			*(*uint32)(p) = uint32(v)
+		case kindFloat:
+			*(*float64)(p) = math.Float64frombits(binary.LittleEndian.Uint64(b))
+			b = b[8:]
+		case kindBool:
+			v := true
+			if f.known != 0 {
+				v, b = b[0] != 0, b[1:]
+			}
+			*(*bool)(p) = v
+		case kindString:
+			v, n := binary.Uvarint(b)
+			b = b[n:]
+			*(*string)(p) = r.names.list[v]
+		case kindText:
+			block, n := binary.Uvarint(b)
+			b = b[n:]
+			off, n := binary.Uvarint(b)
+			b = b[n:]
+			size, n := binary.Uvarint(b)
+			b = b[n:]
+			*(*Text)(p) = Text{r.texts.blocks[block], uint32(off), uint32(size)}
+		}
+	}
+}
+
+// At is row i; it may be kept.
+func (r *Rows[T]) At(i int) *T {
+	row := new(T)
+	r.get(i, unsafe.Pointer(row))
+	return row
+}
+
+// All are the rows with their numbers; each may be kept.
+func (r *Rows[T]) All() iter.Seq2[int, *T] {
+	return func(yield func(int, *T) bool) {
+		for i := range r.n {
+			if !yield(i, r.At(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Slice unpacks all rows.
+func (r *Rows[T]) Slice() []T {
+	out := make([]T, r.n)
+	for i := range out {
+		r.get(i, unsafe.Pointer(&out[i]))
+	}
+	return out
+}
+
+// Text keeps a text for a row that will be added. It copies b.
+func (r *Rows[T]) Text(b []byte) Text { return r.texts.add(b) }
+
+// TextBytes is how long the texts that Text kept are together, each counted once.
+func (r *Rows[T]) TextBytes() int64 { return r.texts.size }
+
+// Change lets f change every row in order.
+func (r *Rows[T]) Change(f func(i int, row *T)) {
+	old := r.take()
+	var row T
+	for i := range old.n {
+		old.Get(i, &row)
+		f(i, &row)
+		r.add(&row)
+		if i%chunkRows == chunkRows-1 {
+			old.chunks[i/chunkRows] = chunk{} // the two never take twice the memory
+		}
+	}
+	r.Rest()
+}
+
+// take empties r and gives what it held.
+func (r *Rows[T]) take() Rows[T] {
+	r.texts.close()
+	old := *r
+	*r = Rows[T]{layout: old.layout}
+	return old
+}
+
+// Rest frees what only adding needs; more may be added all the same.
+func (r *Rows[T]) Rest() {
+	r.seal()
+	r.names.ids = nil
+	r.texts.rest()
+	r.buf = nil
+}
+
+// Reorder gives row order[i] place i. order holds each number once.
+func (r *Rows[T]) Reorder(order []int) {
+	old := r.take()
+	var row T
+	for _, i := range order {
+		old.Get(i, &row)
+		r.add(&row)
+	}
+	r.Rest()
+}
+
+// RowType is T.
+func (r *Rows[T]) RowType() reflect.Type { return reflect.TypeFor[T]() }
+
+// Unpack is Get for who does not know T: row is a *T. So it is below.
+func (r *Rows[T]) Unpack(i int, row any) { r.Get(i, row.(*T)) }
+
+// Pack appends rows, a []T.
+func (r *Rows[T]) Pack(rows any) { r.Add(rows.([]T)...) }
+
+// ChangeAny is Change.
+func (r *Rows[T]) ChangeAny(f func(row any)) { r.Change(func(_ int, row *T) { f(row) }) }
+
+// Join appends the rows of o, a *Rows[T].
+func (r *Rows[T]) Join(o any) {
+	other := o.(*Rows[T])
+	var row T
+	for i := range other.n {
+		other.Get(i, &row)
+		r.add(&row)
+	}
+}
+
+// names numbers strings.
+type names struct {
+	list []string
+	ids  map[string]uint32
+}
+
+func (s *names) number(v string) uint32 {
+	if s.ids == nil {
+		s.ids = make(map[string]uint32, len(s.list))
+		for i, n := range s.list {
+			s.ids[n] = uint32(i)
+		}
+	}
+	id, ok := s.ids[v]
+	if !ok {
+		id = uint32(len(s.list))
+		v = strings.Clone(v) // it may be part of something large
+		s.list = append(s.list, v)
+		s.ids[v] = id
+	}
+	return id
+}
+
+// Table is Rows of any type.
+type Table interface {
+	Len() int
+	RowType() reflect.Type
+	Unpack(i int, row any)
+	Pack(rows any)
+	ChangeAny(f func(row any))
+	Reorder(order []int)
+	Join(o any)
+}
