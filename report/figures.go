@@ -1105,7 +1105,7 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 	}
 	by := map[string]*sum{}
 	names := []string{}
-	for _, v := range d.StreamIntervals {
+	for _, v := range d.StreamIntervals.All() {
 		s := by[v.Experiment]
 		if s == nil {
 			s = &sum{first: v.At, last: v.At}
@@ -1136,7 +1136,7 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 	jit := make([]float64, cols)
 	seen := make([]bool, cols)
 	mos := make([]float64, cols) // the worst of the streams; 0 unknown
-	for _, v := range d.StreamIntervals {
+	for _, v := range d.StreamIntervals.All() {
 		if v.Experiment != best {
 			continue
 		}

@@ -120,8 +120,9 @@ type flows struct {
 	streams map[callKey][]int
 	hosts   map[callKey]int // by experiment and address
 	holes   map[streamKey][]decode.Time
-	silent  []int // calls of which neither signaling nor media was captured
-	detail  int   // bytes of decoded messages that may still be kept
+	drawn   map[int]*sessions.Signal // of the call that is laid out
+	silent  []int                    // calls of which neither signaling nor media was captured
+	detail  int                      // bytes of decoded messages that may still be kept
 }
 
 type streamKey struct {
@@ -131,8 +132,8 @@ type streamKey struct {
 
 func newFlows(d *table.Dataset, c clock) *flows {
 	f := &flows{d: d, clock: c, signals: map[callKey][]int{}, streams: map[callKey][]int{}, hosts: map[callKey]int{}, holes: map[streamKey][]decode.Time{}, detail: 6 << 20}
-	for i := range d.Signals {
-		if s := &d.Signals[i]; s.CallID != "" {
+	for i, s := range d.Signals.All() {
+		if s.CallID != "" {
 			k := callKey{s.Experiment, s.CallID}
 			f.signals[k] = append(f.signals[k], i)
 		}
@@ -146,8 +147,8 @@ func newFlows(d *table.Dataset, c clock) *flows {
 	for i := range d.Hosts {
 		f.hosts[callKey{d.Hosts[i].Experiment, d.Hosts[i].Address}] = i
 	}
-	for i := range d.StreamIntervals {
-		if v := &d.StreamIntervals[i]; v.Lost > 0 {
+	for _, v := range d.StreamIntervals.All() {
+		if v.Lost > 0 {
 			k := streamKey{v.Experiment, v.StreamID}
 			if len(f.holes[k]) < 60 {
 				f.holes[k] = append(f.holes[k], v.At)
@@ -155,6 +156,16 @@ func newFlows(d *table.Dataset, c clock) *flows {
 		}
 	}
 	return f
+}
+
+// signal is a row of table signals.
+func (f *flows) signal(i int) *sessions.Signal {
+	s := f.drawn[i]
+	if s == nil {
+		s = f.d.Signals.At(i)
+		f.drawn[i] = s
+	}
+	return s
 }
 
 // roleRank orders lanes and columns: control left, media right.
@@ -184,7 +195,7 @@ func (f *flows) lanes(exp string, sigs, streams []int) ([]Lane, map[string]int) 
 		}
 	}
 	for _, i := range sigs {
-		s := &f.d.Signals[i]
+		s := f.signal(i)
 		if drawn(s) {
 			seen(s.Src, "")
 			seen(s.Dst, "")
@@ -259,9 +270,10 @@ func failed(s *sessions.Signal) bool {
 // build lays one call out. details tells whether panels are wanted.
 func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	k := callKey{c.Experiment, c.CallID}
+	f.drawn = map[int]*sessions.Signal{}
 	sigs := slices.Clone(f.signals[k])
 	slices.SortStableFunc(sigs, func(a, b int) int {
-		x, y := &f.d.Signals[a], &f.d.Signals[b]
+		x, y := f.signal(a), f.signal(b)
 		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.File, y.File), cmp.Compare(x.Frame.V, y.Frame.V))
 	})
 	streams := f.streams[k]
@@ -276,7 +288,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	// protocol that carries an invitation, else the first rung.
 	var t0 decode.Time
 	for _, i := range sigs {
-		s := &f.d.Signals[i]
+		s := f.signal(i)
 		if drawn(s) && strings.EqualFold(s.Kind, "invite") {
 			t0 = s.At
 			break
@@ -290,7 +302,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	checks := map[check]bool{}
 	var drawnIdx []int
 	for _, i := range sigs {
-		s := &f.d.Signals[i]
+		s := f.signal(i)
 		show := drawn(s)
 		if show && s.Protocol == "stun" && !failed(s) {
 			k := check{s.Kind, s.Src, s.Dst}
@@ -326,7 +338,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	var rungs []Rung
 	skipped := 0
 	for n := 0; n < len(drawnIdx); n++ {
-		s := &f.d.Signals[drawnIdx[n]]
+		s := f.signal(drawnIdx[n])
 		if total > 4*maxRungs && n > 3*maxRungs && n < total-maxRungs/2 {
 			skipped++ // a call of thousands of messages: count, do not lay out
 			continue
@@ -353,7 +365,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		// More than three of one kind in a row are one rung.
 		m := n + 1
 		for m < len(drawnIdx) {
-			o := &f.d.Signals[drawnIdx[m]]
+			o := f.signal(drawnIdx[m])
 			if o.Kind != s.Kind || o.Src != s.Src || o.Dst != s.Dst || o.Protocol != s.Protocol || o.Retransmission != s.Retransmission || failed(o) != r.Failed || s.Retransmission {
 				break
 			}
@@ -363,7 +375,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			r.Detail = f.panel(s, id+"-"+strconv.Itoa(len(rungs)+1), r.Time)
 		}
 		if m-n > 3 {
-			last := &f.d.Signals[drawnIdx[m-1]]
+			last := f.signal(drawnIdx[m-1])
 			name := show(s.Kind, 36)
 			if l.Lanes[r.To].Role == "events" && strings.HasPrefix(s.Kind, "POST ") {
 				name = "events" // reports of the client, each named in the panel
@@ -374,7 +386,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			if r.Detail != nil {
 				var b strings.Builder
 				for x := n; x < m && x < n+30; x++ {
-					o := &f.d.Signals[drawnIdx[x]]
+					o := f.signal(drawnIdx[x])
 					b.WriteString(since(int64(o.At-t0)) + "  frame " + optCount(o.Frame) + "  " + show(cmp.Or(o.Label, o.Kind), 60) + "\n")
 				}
 				if m-n > 30 {
@@ -501,7 +513,7 @@ func (f *flows) panel(s *sessions.Signal, id, since string) *Detail {
 	if s.Decrypted {
 		p.Read += ", read with a key"
 	}
-	if text := showLines(s.Detail, 400); text != "" {
+	if text := showLines(s.Detail.String(), 400); text != "" {
 		if len(text) > 8<<10 { // 4 KiB by contract; escapes may lengthen it
 			text = strings.ToValidUTF8(text[:8<<10], "") + "…"
 		}
@@ -952,8 +964,8 @@ func submission(d *table.Dataset, id string) *Scenario {
 		return nil
 	}
 	seen := false
-	for i := range d.Signals {
-		if s := &d.Signals[i]; strings.HasPrefix(s.Kind, "POST Messages") {
+	for _, s := range d.Signals.All() {
+		if strings.HasPrefix(s.Kind, "POST Messages") {
 			seen = true
 			break
 		}

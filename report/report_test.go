@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/packed"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/rates"
 	"github.com/twtrace/twtrace/sessions"
@@ -36,22 +37,23 @@ func sipCall(d *table.Dataset, id string, start decode.Time, ring, talk int64) {
 	const a, b = "192.0.2.10", "198.51.100.20"
 	msg := func(at int64, frame int64, src, dst, kind string, code int64) sessions.Signal {
 		s := sessions.Signal{Experiment: "sip", CallID: id, LegID: port(1), FlowID: port(1), At: start + decode.Time(at), File: "trunk.pcap", Frame: whole(frame), FirstFrame: whole(frame), Protocol: "sip",
-			Src: src, SrcPort: port(5060), Dst: dst, DstPort: port(5060), Kind: kind, Label: kind, Detail: kind + " sip:+15551230002@example.com SIP/2.0\r\nCall-ID: " + id}
+			Src: src, SrcPort: port(5060), Dst: dst, DstPort: port(5060), Kind: kind, Label: kind, Detail: packed.NewText(kind + " sip:+15551230002@example.com SIP/2.0\r\nCall-ID: " + id)}
 		if code != 0 {
 			s.StatusCode = whole(code)
 		}
 		return s
 	}
-	d.Signals = append(d.Signals,
+	list := []sessions.Signal{
 		msg(0, 1, a, b, "INVITE", 0),
 		msg(3e6, 2, b, a, "100", 100),
 		msg(60e6, 3, b, a, "180", 180),
 		msg(60e6+ring, 4, b, a, "200", 200),
 		msg(62e6+ring, 5, a, b, "ACK", 0),
 		msg(62e6+ring+talk, 900, a, b, "BYE", 0),
-		msg(65e6+ring+talk, 901, b, a, "200", 200))
-	d.Signals[len(d.Signals)-7].Label = "INVITE, SDP offer"
-	d.Signals[len(d.Signals)-4].Label = "200 OK, SDP answer"
+		msg(65e6+ring+talk, 901, b, a, "200", 200)}
+	list[0].Label = "INVITE, SDP offer"
+	list[3].Label = "200 OK, SDP answer"
+	d.Signals.Add(list...)
 	n := uint32(len(d.Streams))
 	for i, ends := range [][2]string{{a, b}, {b, a}} {
 		s := sessions.Stream{Experiment: "sip", StreamID: n + uint32(i) + 1, CallID: id, FlowID: 2, Src: ends[0], SrcPort: 16384, Dst: ends[1], DstPort: 20000, SSRC: 7, PayloadTypes: []int64{0}, Codec: "PCMU", ClockHz: whole(8000), PtimeMS: some(20),
@@ -67,7 +69,7 @@ func sipCall(d *table.Dataset, id string, start decode.Time, ring, talk int64) {
 			if i == 1 && sec == 3 {
 				v.Lost = 10
 			}
-			d.StreamIntervals = append(d.StreamIntervals, v)
+			d.StreamIntervals.Add(v)
 		}
 	}
 	d.Calls = append(d.Calls, sessions.Call{Experiment: "sip", CallID: id, SIPCallIDs: []string{id}, Protocols: []string{"sip"}, Direction: "outbound", From: "sip:+15551230001@192.0.2.10", To: "sip:+15551230002@example.com", InitiatedAt: start, RingingAt: start + 60e6,
@@ -105,7 +107,7 @@ func sipTrace() *table.Dataset {
 			x.Src, x.Dst = x.Dst, x.Src
 			x.StatusCode = whole(s.code)
 		}
-		d.Signals = append(d.Signals, x)
+		d.Signals.Add(x)
 	}
 	d.Calls = append(d.Calls, sessions.Call{Experiment: "sip", CallID: "9-busy", Protocols: []string{"sip"}, Direction: "outbound", InitiatedAt: busy, Outcome: "busy", StatusCode: whole(486), Cause: "Busy Here"})
 	return d
@@ -199,12 +201,14 @@ func hostile() *table.Dataset {
 		next(&d.Experiments[i].ProgramVersion)
 		next(&d.Experiments[i].Problem)
 	}
-	for i := range sip.Signals {
-		next(&sip.Signals[i].Label)
-		next(&sip.Signals[i].Kind)
-		next(&sip.Signals[i].Detail)
-		next(&sip.Signals[i].File)
-	}
+	sip.Signals.Change(func(_ int, s *sessions.Signal) {
+		next(&s.Label)
+		next(&s.Kind)
+		detail := s.Detail.String()
+		next(&detail)
+		s.Detail = packed.NewText(detail)
+		next(&s.File)
+	})
 	for i := range sip.Calls {
 		next(&sip.Calls[i].From)
 		next(&sip.Calls[i].To)
@@ -604,10 +608,9 @@ func sdkCall() *table.Dataset {
 	const sig, ev, me, media = "192.0.2.1", "192.0.2.2", "192.0.2.100", "192.0.2.20"
 	d := &table.Dataset{Hosts: []sessions.Host{{Address: media, Roles: []string{"media", "stun"}}, {Address: me, Roles: []string{"client", "media"}}, {Address: sig, Names: []string{"voice-js.example.com"}, Roles: []string{"signaling"}}, {Address: ev, Roles: []string{"events"}}}}
 	frame := int64(660)
-	add := func(ms float64, proto, kind, src, dst string) *sessions.Signal {
+	add := func(ms float64, proto, kind, src, dst string) {
 		frame++
-		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + decode.Time(ms*1e6), File: "c.pcapng", Frame: whole(frame), Protocol: proto, Kind: kind, Label: kind, Src: src, Dst: dst, Decrypted: true})
-		return &d.Signals[len(d.Signals)-1]
+		d.Signals.Add(sessions.Signal{CallID: "CA1", At: t0 + decode.Time(ms*1e6), File: "c.pcapng", Frame: whole(frame), Protocol: proto, Kind: kind, Label: kind, Src: src, Dst: dst, Decrypted: true})
 	}
 	add(-729, "pstream", "ready", sig, me)
 	add(0, "pstream", "invite", sig, me)
@@ -804,13 +807,13 @@ func wideCall() *table.Dataset {
 	d.Hosts[2].Names = []string{"voice-js.roaming.twilio.com"}
 	d.Hosts[3].Names = []string{"eventgw.us1.twilio.com"}
 	for _, label := range []string{"quality-metrics-samples/metrics-sample", "connection/disconnected-by-remote-and-then-some"} {
-		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 10_430e6 + decode.Time(len(label))*1e6, Protocol: "http", Kind: "POST " + label, Label: label, Src: "192.0.2.100", Dst: "192.0.2.2"})
+		d.Signals.Add(sessions.Signal{CallID: "CA1", At: t0 + 10_430e6 + decode.Time(len(label))*1e6, Protocol: "http", Kind: "POST " + label, Label: label, Src: "192.0.2.100", Dst: "192.0.2.2"})
 	}
 	for i := range 2 {
-		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 10_500e6 + decode.Time(i)*1e8, Protocol: "pstream", Kind: "INVITE", Label: "INVITE + SDP offer", Src: "192.0.2.1", Dst: "192.0.2.100", Retransmission: i > 0})
+		d.Signals.Add(sessions.Signal{CallID: "CA1", At: t0 + 10_500e6 + decode.Time(i)*1e8, Protocol: "pstream", Kind: "INVITE", Label: "INVITE + SDP offer", Src: "192.0.2.1", Dst: "192.0.2.100", Retransmission: i > 0})
 	}
 	// A message after the first packet, so that the media go on through a fold.
-	d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 480e6, Protocol: "http", Kind: "POST connected", Label: "dtls-transport-state/connected", Src: "192.0.2.100", Dst: "192.0.2.2"})
+	d.Signals.Add(sessions.Signal{CallID: "CA1", At: t0 + 480e6, Protocol: "http", Kind: "POST connected", Label: "dtls-transport-state/connected", Src: "192.0.2.100", Dst: "192.0.2.2"})
 	for i := range d.Streams {
 		x := &d.Streams[i]
 		x.FirstAt += decode.Time(i) * 20e6
@@ -869,7 +872,7 @@ func TestLadderTextHasRoom(t *testing.T) {
 func TestMediaTextBesideCloseLanes(t *testing.T) {
 	d := wideCall()
 	for i := range 4 {
-		d.Signals = append(d.Signals, sessions.Signal{CallID: "CA1", At: t0 + 500e6 + decode.Time(i)*1e6, Protocol: "pstream", Kind: "x", Label: "x", Src: fmt.Sprint("192.0.2.3", i), Dst: "192.0.2.1"})
+		d.Signals.Add(sessions.Signal{CallID: "CA1", At: t0 + 500e6 + decode.Time(i)*1e6, Protocol: "pstream", Kind: "x", Label: "x", Src: fmt.Sprint("192.0.2.3", i), Dst: "192.0.2.1"})
 		d.Hosts = append(d.Hosts, sessions.Host{Address: fmt.Sprint("192.0.2.3", i), Roles: []string{"rest"}, Names: []string{"a-rather-long-name.example.com"}})
 	}
 	l := newFlows(d, clock{}).build(&d.Calls[0], "x", true)
@@ -958,8 +961,15 @@ func TestHostileNumbers(t *testing.T) {
 		n := shift
 		var fill func(v reflect.Value)
 		fill = func(v reflect.Value) {
+			if rows, ok := v.Addr().Interface().(packed.Table); ok {
+				rows.ChangeAny(func(row any) { fill(reflect.ValueOf(row).Elem()) })
+				return
+			}
 			switch v.Kind() {
 			case reflect.Struct:
+				if v.Type() == reflect.TypeFor[packed.Text]() {
+					return
+				}
 				for i := range v.NumField() {
 					fill(v.Field(i))
 				}

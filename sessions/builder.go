@@ -1,11 +1,15 @@
 package sessions
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/decode/sdp"
@@ -19,11 +23,11 @@ type Trace struct {
 	Flows           []Flow
 	Calls           []Call
 	Legs            []Leg
-	Signals         []Signal
+	Signals         Signals
 	Arrivals        []Arrival
 	CallResources   []CallResource
 	Streams         []Stream
-	StreamIntervals []StreamInterval
+	StreamIntervals StreamIntervals
 	Messages        []Message
 	Clocks          []Clock
 	Oddities        []Oddity
@@ -51,12 +55,13 @@ type Builder struct {
 	dialogs  []*dialog
 	refers   map[string][]refer // by target
 	sdp      sdp.Session
-	signals  []Signal
+	signals  Signals
+	speaking []int32  // number of the dialog of each signal, 0 none
+	answers  []answer // of signals
 	detail   []byte
-	details  int64 // bytes of details kept
 	interned map[string]string
 	seen     map[uint64]struct{}
-	open     map[uint64]int32 // transactions without a final response
+	open     map[uint64]request // transactions without a final response
 
 	streams     []streamSet // by flow ID
 	ends        map[netip.AddrPort]*mediaEnd
@@ -92,6 +97,18 @@ type Builder struct {
 	arrivedPos map[string]decode.Pos // where a call's INVITE arrived, by call_id
 }
 
+// request is a signal that waits for its answer.
+type request struct {
+	signal int32
+	at     Time
+}
+
+// answer is how long a signal waited for it.
+type answer struct {
+	signal int32
+	ms     Float
+}
+
 type problemCount struct {
 	n     int64
 	at    Time
@@ -108,7 +125,7 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		refers:      map[string][]refer{},
 		interned:    map[string]string{},
 		seen:        map[uint64]struct{}{},
-		open:        map[uint64]int32{},
+		open:        map[uint64]request{},
 		ends:        map[netip.AddrPort]*mediaEnd{},
 		rtcpSenders: map[uint32]bool{},
 		reports:     map[reportKey]senderReport{},
@@ -194,20 +211,37 @@ const (
 	maxDetails  = 512 << 20 // bytes of details that are kept of all signals
 )
 
-// keepDetail makes the detail of a signal, under a budget: a long capture may
-// hold more of them than memory does.
-func (b *Builder) keepDetail(t []byte) string {
-	if s, ok := b.interned[string(t)]; ok {
-		return s
+// addSignal keeps a signal, of a dialog unless that is nil. A call_id and what
+// else is known at the end only, Finalize writes into it.
+func (b *Builder) addSignal(s *Signal, c *dialog) {
+	b.signals.Add(*s)
+	number := int32(0)
+	if c != nil {
+		number = c.number
 	}
-	if b.details += int64(len(t)); b.details > maxDetails {
-		b.capped("signal details")
-		return ""
-	}
-	return b.intern(t)
+	b.speaking = append(b.speaking, number)
 }
 
-// intern makes one string of equal texts: retransmissions and templates repeat.
+// addDialog makes a dialog one of those that become legs.
+func (b *Builder) addDialog(c *dialog) {
+	b.dialogs = append(b.dialogs, c)
+	c.number = int32(len(b.dialogs))
+}
+
+// keepDetail makes the detail of a signal, under a budget: a long capture may
+// hold more of them than memory does.
+func (b *Builder) keepDetail(t []byte) Text {
+	if b.signals.TextBytes()+int64(len(t)) > maxDetails {
+		b.capped("signal details")
+		return Text{}
+	}
+	if !utf8.Valid(t) {
+		t = bytes.ToValidUTF8(t, []byte("\uFFFD"))
+	}
+	return b.signals.Text(t)
+}
+
+// intern makes one string of equal texts.
 func (b *Builder) intern(t []byte) string {
 	if s, ok := b.interned[string(t)]; ok {
 		return s
@@ -266,20 +300,46 @@ func (b *Builder) seenBefore(hash uint64) bool {
 	return false
 }
 
-func (b *Builder) openTransaction(hash uint64, signal int32) {
+func (b *Builder) openTransaction(hash uint64, r request) {
 	if len(b.open) < maxSeen {
 		if _, ok := b.open[hash]; !ok {
-			b.open[hash] = signal
+			b.open[hash] = r
 		}
 	}
 }
 
 func (b *Builder) closeTransaction(hash uint64, at Time) {
-	if i, ok := b.open[hash]; ok {
-		s := &b.signals[i]
-		s.DurationMS = between(s.At, at, 1e6)
+	if r, ok := b.open[hash]; ok {
+		b.waited(r, at)
 		delete(b.open, hash)
 	}
+}
+
+// waited notes when a request was answered.
+func (b *Builder) waited(r request, at Time) {
+	b.answers = append(b.answers, answer{r.signal, between(r.at, at, 1e6)})
+}
+
+// signalRows writes into each signal what was learned after it: how long it
+// waited, and its call.
+func (b *Builder) signalRows(t *Trace) {
+	slices.SortStableFunc(b.answers, func(x, y answer) int { return cmp.Compare(x.signal, y.signal) })
+	about := b.aboutCalls(t)
+	b.signals.Change(func(i int, s *Signal) {
+		for len(b.answers) > 0 && int(b.answers[0].signal) == i {
+			s.DurationMS = b.answers[0].ms
+			b.answers = b.answers[1:]
+		}
+		if n := b.speaking[i]; n > 0 {
+			if c := b.dialogs[n-1]; c.id != "" {
+				s.CallID, s.LegID = c.id, decode.Some(c.leg)
+			}
+		}
+		if id, ok := about[int32(i)]; ok {
+			s.CallID = id
+		}
+	})
+	t.Signals = b.signals
 }
 
 // Finalize ends the building: calls, bindings and arrivals are decided.
@@ -287,35 +347,40 @@ func (b *Builder) closeTransaction(hash uint64, at Time) {
 // spent afterwards.
 func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	t := &Trace{First: first, Last: last}
+	b.seen, b.open, b.interned = nil, nil, map[string]string{}
 	list := b.allStreams()
 	b.bindStreams(list)
 	observed := observedHost(flows)
 	b.makeCalls(t, list, observed, last)
 	b.inferCalls(t, flows, list, last)
 	b.applyReports(list)
+	media := mediaOf(flows, list)
+	b.streams = nil
+	t.Streams = make([]Stream, len(list))
 	for i, s := range list {
 		s.id = uint32(i + 1)
-		row := s.row(b.files)
+		row := &t.Streams[i]
+		*row = b.streamRow(s)
 		if mos, ok := b.sdkMOS(s); ok {
 			row.MOSSDK = decode.Some(mos)
 		}
-		t.Streams = append(t.Streams, row)
 		s.joinIntervals()
-		s.rate(&t.Streams[i])
-		for _, iv := range s.intervals {
-			iv.StreamID = s.id
-			t.StreamIntervals = append(t.StreamIntervals, iv)
+		m := s.rate(row)
+		for k := range s.intervals {
+			t.StreamIntervals.Add(s.intervals[k].row(s.id, m))
 		}
+		list[i] = nil // all that it held stands in its rows
 	}
-	t.Signals = b.signals
+	t.StreamIntervals.Rest()
 	b.resources.rows(t, b.files, b.callIDs)
 	b.joinWitnesses(t)
+	b.signalRows(t)
 	makeArrivals(t, b)
 	b.waits(t, b.clockRows(t))
 	b.postRows(t)
-	t.Flows = flowRows(flows, b, list)
+	t.Flows = b.flowRows(flows, media)
 	b.latencies(t)
-	t.Hosts = b.hostRows(flows, list, observed)
+	t.Hosts = b.hostRows(flows, media, observed)
 	b.makeOddities(t)
 	t.Weak = weakTLS(flows)
 	return t

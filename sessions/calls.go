@@ -57,10 +57,6 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 		for _, c := range r.legs {
 			c.id = id
 			t.Legs[c.leg-1].CallID = id
-			for _, s := range c.signals {
-				b.signals[s].CallID = id
-				b.signals[s].LegID = decode.Some(c.leg)
-			}
 		}
 	}
 	linkParents(rows, t.Legs)

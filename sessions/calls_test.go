@@ -95,7 +95,7 @@ func TestCallOutcomes(t *testing.T) {
 			if open := test.want.outcome == "in-progress"; c.OpenAtEnd != open {
 				t.Errorf("open at end %v", c.OpenAtEnd)
 			}
-			for _, sig := range trace.Signals {
+			for _, sig := range trace.Signals.All() {
 				if sig.Kind != "OPTIONS" && (sig.CallID != c.CallID || !sig.LegID.Known) {
 					t.Errorf("%s is of call %q", sig.Kind, sig.CallID)
 				}
@@ -125,10 +125,10 @@ func TestNoCalls(t *testing.T) {
 		s.say(int64(i), fmt.Sprintf("200 OK\nCall-ID: %s\nCSeq: 2 %s", method, method))
 	}
 	trace := s.trace(t)
-	if len(trace.Calls) != 0 || len(trace.Signals) != 12 {
-		t.Errorf("%d calls, %d signals, want none and 12", len(trace.Calls), len(trace.Signals))
+	if len(trace.Calls) != 0 || trace.Signals.Len() != 12 {
+		t.Errorf("%d calls, %d signals, want none and 12", len(trace.Calls), trace.Signals.Len())
 	}
-	for _, sig := range trace.Signals {
+	for _, sig := range trace.Signals.All() {
 		if sig.CallID != "" {
 			t.Errorf("%s is of call %q", sig.Kind, sig.CallID)
 		}
@@ -147,7 +147,7 @@ func TestRetransmissionsAreMarked(t *testing.T) {
 	s.say(1500, "INVITE\nCSeq: 2 INVITE\nTo: <sip:b@x>;tag=et")
 	var got []string
 	trace := s.trace(t)
-	for _, sig := range trace.Signals {
+	for _, sig := range trace.Signals.All() {
 		if sig.Retransmission {
 			got = append(got, fmt.Sprint(sig.Kind, "@", sig.Frame.V))
 		}
@@ -155,7 +155,7 @@ func TestRetransmissionsAreMarked(t *testing.T) {
 	if strings.Join(got, " ") != "INVITE@2 200@7" {
 		t.Errorf("retransmissions %v, want the second INVITE and the second 200", got)
 	}
-	if d := trace.Signals[0].DurationMS; d.V != 900 {
+	if d := trace.Signals.At(0).DurationMS; d.V != 900 {
 		t.Errorf("INVITE to final response took %v ms, want 900", d)
 	}
 }
@@ -185,7 +185,7 @@ func TestProxiedCallIsOne(t *testing.T) {
 	if len(trace.Arrivals) != 1 || trace.Arrivals[0].Frame.V != 2 {
 		t.Errorf("arrivals %+v, want the evidence in frame 2", trace.Arrivals)
 	}
-	for _, sig := range trace.Signals {
+	for _, sig := range trace.Signals.All() {
 		if sig.Retransmission {
 			t.Errorf("%s in frame %d is taken for a retransmission", sig.Kind, sig.Frame.V)
 		}

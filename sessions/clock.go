@@ -530,8 +530,7 @@ func (b *Builder) latencies(t *Trace) {
 	for i := range t.Flows {
 		rtt[t.Flows[i].FlowID] = t.Flows[i].RTTms
 	}
-	for i := range t.Signals {
-		s := &t.Signals[i]
+	for _, s := range t.Signals.All() {
 		k := place{s.CallID, s.File, s.Frame.V}
 		if !at[k] || !s.FlowID.Known {
 			continue

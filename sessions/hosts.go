@@ -72,20 +72,25 @@ func (b *Builder) addTLS(ev *decode.Event) {
 	}
 }
 
-// flowRows are the rows of table flows.
-func flowRows(flows []*decode.Flow, b *Builder, list []*stream) []Flow {
-	secure := map[uint32]bool{}
-	media := map[uint32]bool{}
+// flowMedia is what a flow carries of streams.
+type flowMedia struct{ any, encrypted bool }
+
+// mediaOf tells what each flow carries, by its ID.
+func mediaOf(flows []*decode.Flow, list []*stream) []flowMedia {
+	out := make([]flowMedia, len(flows)+1)
 	for _, s := range list {
-		media[s.flow.ID] = true
-		if s.encrypted {
-			secure[s.flow.ID] = true
-		}
+		m := &out[s.flow.ID]
+		m.any, m.encrypted = true, m.encrypted || s.encrypted
 	}
+	return out
+}
+
+// flowRows are the rows of table flows.
+func (b *Builder) flowRows(flows []*decode.Flow, media []flowMedia) []Flow {
 	rows := make([]Flow, 0, len(flows))
 	for _, f := range flows {
 		r := Flow{
-			FlowID: f.ID, Transport: transport(f.Proto), Src: f.Src.Addr().String(), Dst: f.Dst.Addr().String(),
+			FlowID: f.ID, Transport: transport(f.Proto), Src: b.addr(f.Src.Addr()), Dst: b.addr(f.Dst.Addr()),
 			Application: f.App().String(), ServerName: f.ServerName,
 			Packets: f.Packets[0] + f.Packets[1], Bytes: f.Bytes[0] + f.Bytes[1], FirstAt: f.First, LastAt: f.Last,
 			RTTms: f.RTTms, Retransmissions: f.Retransmissions, Gaps: f.Gaps, GapBytes: f.GapBytes,
@@ -93,17 +98,17 @@ func flowRows(flows []*decode.Flow, b *Builder, list []*stream) []Flow {
 		if r.Transport != "other" {
 			r.SrcPort, r.DstPort = decode.Some(uint32(f.Src.Port())), decode.Some(uint32(f.Dst.Port()))
 		}
-		app := f.App()
-		if app == decode.AppRTP && !media[f.ID] {
+		app, m := f.App(), media[f.ID]
+		if app == decode.AppRTP && !m.any {
 			r.Application = ""
 		}
-		if secure[f.ID] && media[f.ID] {
+		if m.encrypted {
 			r.Application = "srtp"
 		}
 		switch {
 		case f.Encryption != "":
 			r.Encryption, r.EncryptionNote = f.Encryption, f.EncryptionNote
-		case app == decode.AppDTLS, secure[f.ID]:
+		case app == decode.AppDTLS, m.encrypted:
 			r.Encryption, r.EncryptionNote = "no-key", "no key for this session"
 		case r.Application != "":
 			r.Encryption = "none"
@@ -135,7 +140,7 @@ type host struct {
 const maxPorts = 64 // ports of one host that are listed
 
 // hostRows are the rows of table hosts, by address.
-func (b *Builder) hostRows(flows []*decode.Flow, streams []*stream, observed netip.Addr) []Host {
+func (b *Builder) hostRows(flows []*decode.Flow, media []flowMedia, observed netip.Addr) []Host {
 	hosts := map[netip.Addr]*host{}
 	get := func(a netip.Addr) *host {
 		h := hosts[a]
@@ -144,10 +149,6 @@ func (b *Builder) hostRows(flows []*decode.Flow, streams []*stream, observed net
 			hosts[a] = h
 		}
 		return h
-	}
-	media := map[uint32]bool{}
-	for _, s := range streams {
-		media[s.flow.ID] = true
 	}
 	for _, f := range flows {
 		ends := [2]*host{get(f.Src.Addr()), get(f.Dst.Addr())}
@@ -164,7 +165,7 @@ func (b *Builder) hostRows(flows []*decode.Flow, streams []*stream, observed net
 		if name := transport(f.Proto); name != "other" && len(ends[1].ports) < maxPorts {
 			ends[1].ports[fmt.Sprintf("%s/%d", name, f.Dst.Port())] = true
 		}
-		b.roles(f, ends, media[f.ID])
+		b.roles(f, ends, media[f.ID].any)
 	}
 	if h := hosts[observed]; h != nil {
 		h.roles["client"] = true

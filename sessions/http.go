@@ -23,7 +23,7 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 			b.nameHost(ev.Dst().Addr(), host, "http-host")
 		}
 	}
-	rung := int32(len(b.signals))
+	rung := int32(b.signals.Len())
 	if b.httpSignals >= maxHTTPSignals {
 		b.capped("http messages")
 		rung = -1
@@ -46,7 +46,7 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 		s.StatusCode = decode.Some(int64(m.Status))
 	}
 	s.Detail = b.keepDetail([]byte(cut(m.Detail(), maxDetail)))
-	b.signals = append(b.signals, s)
+	b.addSignal(&s, nil)
 }
 
 type httpKey struct {
@@ -96,8 +96,7 @@ func (b *Builder) exchange(ev *decode.Event, rung int32) {
 	}
 	q := &open[0]
 	if q.signal >= 0 {
-		s := &b.signals[q.signal]
-		s.DurationMS = between(s.At, ev.Time, 1e6)
+		b.waited(request{q.signal, q.at}, ev.Time)
 	}
 	b.clockDate(ev, q)
 	if q.rest && m.Status < 300 {

@@ -1044,5 +1044,5 @@ func (b *Builder) evidenceSignal(e evidence, id string, leg uint32) {
 	src, dst := e.flow.End(e.from), e.flow.End(1-e.from)
 	s.Src, s.SrcPort = b.addr(src.Addr()), decode.Some(uint32(src.Port()))
 	s.Dst, s.DstPort = b.addr(dst.Addr()), decode.Some(uint32(dst.Port()))
-	b.signals = append(b.signals, s)
+	b.addSignal(&s, nil)
 }

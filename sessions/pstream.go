@@ -53,20 +53,16 @@ func (b *Builder) addPStream(ev *decode.Event) {
 	sig.Detail = b.keepDetail(b.detail)
 	c := b.pstreamCall(line, ev)
 	if c != nil {
-		if len(c.signals) == 0 {
-			c.firstAt, c.pos = ev.Time, ev.Pos
+		if !c.said {
+			c.said, c.firstAt, c.pos = true, ev.Time, ev.Pos
 		}
 		c.lastAt, c.last = ev.Time, ev.Pos.Frame
-		c.signals = append(c.signals, int32(len(b.signals)))
 		b.pstreamState(line, c, ev)
 		if len(m.SDP) > 0 {
 			b.bindICE(c, ev, m.SDP)
 		}
 	}
-	if n := len(b.signals); n == cap(b.signals) {
-		b.signals = slices.Grow(b.signals, n+64) // append alone would copy all of them four times as often
-	}
-	b.signals = append(b.signals, sig)
+	b.addSignal(&sig, c)
 }
 
 // pstreamCall finds or opens the call that a message is about; nil when it is
@@ -85,7 +81,7 @@ func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *dialog {
 		}
 		c := &dialog{kind: legOf(m), callID: sid, isCall: true}
 		b.browser[sid] = c
-		b.dialogs = append(b.dialogs, c)
+		b.addDialog(c)
 		if ev.FromClient {
 			c.provider, c.outgoing = providerCallee, true
 			if isSID(sid, "CA") {
@@ -125,7 +121,7 @@ func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *dialog {
 			c.sid = sid
 		}
 		b.browser[sid] = c
-		b.dialogs = append(b.dialogs, c)
+		b.addDialog(c)
 		return c
 	}
 	return nil
@@ -270,5 +266,5 @@ func (b *Builder) addWebSocket(ev *decode.Event) {
 		sig.Kind = m.Opcode.String()
 	}
 	sig.Label = sig.Kind
-	b.signals = append(b.signals, sig)
+	b.addSignal(&sig, nil)
 }

@@ -160,9 +160,10 @@ const (
 	assumedPtime    = 20 // ms
 )
 
-// rate fills in what is rated of a stream: its loss structure, the E-model for
-// it and for each of its seconds, the client's own score, and its sound.
-func (s *stream) rate(r *Stream) {
+// rate fills in what is rated of a stream: its loss structure, the E-model,
+// the client's own score, and its sound. It gives the E-model for the stream's
+// seconds, nil when there is none.
+func (s *stream) rate(r *Stream) *emodel {
 	loss := s.losses()
 	if r.Expected > 0 {
 		// without a burst its density is 0, as RFC 3611 has it
@@ -183,7 +184,7 @@ func (s *stream) rate(r *Stream) {
 	conceals := s.call != nil && s.call.kind != legSIP
 	ie, bpl, note, ok := impairments(s.codec, conceals)
 	if !ok || s.packets < minScored {
-		return
+		return nil
 	}
 	m := emodel{ie: ie, bpl: bpl, delay: assumedPtime}
 	if r.PtimeMS.Known {
@@ -196,12 +197,7 @@ func (s *stream) rate(r *Stream) {
 	}
 	r.RFactor = decode.Some(m.r(r.LostPct.V, loss.ratio(r.Expected), r.JitterMeanMS.V))
 	r.MOS = decode.Some(mosOf(r.RFactor.V))
-	for i := range s.intervals {
-		iv := &s.intervals[i]
-		if n := iv.Packets + iv.Lost; n >= minScoredSecond {
-			iv.MOS = decode.Some(mosOf(m.r(100*float64(iv.Lost)/float64(n), 1, iv.JitterMS.V)))
-		}
-	}
+	return &m
 }
 
 // sdkMOS is the score that the client SDK computes of its own metrics
@@ -637,11 +633,11 @@ func (b *Builder) callOfSetup(s *setup) *dialog {
 
 func (b *Builder) rung(c *dialog, f *decode.Flow, m moment, protocol, kind string) {
 	src, dst := f.End(m.dir), f.End(1-m.dir)
-	b.signals = append(b.signals, Signal{
+	b.addSignal(&Signal{
 		CallID: c.id, LegID: decode.Some(c.leg), FlowID: decode.Some(f.ID), At: m.at,
 		File: b.files[m.pos.File], Frame: decode.Some(m.pos.Frame), FirstFrame: decode.Some(m.pos.First),
 		Protocol: protocol, Kind: kind, Label: strings.ToUpper(protocol) + " " + kind,
 		Src: b.addr(src.Addr()), SrcPort: decode.Some(uint32(src.Port())),
 		Dst: b.addr(dst.Addr()), DstPort: decode.Some(uint32(dst.Port())),
-	})
+	}, nil)
 }

@@ -94,7 +94,7 @@ func TestLossStructureOfImpairedRuns(t *testing.T) {
 		}
 		mos[run] = r.MOS.V
 		rated := 0
-		for _, iv := range trace.StreamIntervals {
+		for _, iv := range trace.StreamIntervals.All() {
 			if iv.StreamID != r.StreamID || !iv.MOS.Known {
 				continue
 			}
@@ -130,7 +130,7 @@ func TestNotRated(t *testing.T) {
 		if r.RFactor.Known || r.MOS.Known || r.MOSMethod != "" || r.MOSSDK.Known || r.ClockDriftPPM.Known {
 			t.Errorf("rated: %+v", r)
 		}
-		for _, iv := range trace.StreamIntervals {
+		for _, iv := range trace.StreamIntervals.All() {
 			if iv.MOS.Known {
 				t.Errorf("a second is rated: %+v", iv)
 			}
@@ -318,7 +318,7 @@ func TestSetupOfBrowserCalls(t *testing.T) {
 		c := trace.Calls[0]
 		var got []rung
 		at := map[string]decode.Time{}
-		for _, s := range trace.Signals {
+		for _, s := range trace.Signals.All() {
 			if s.Protocol == "stun" || s.Protocol == "dtls" {
 				got = append(got, rung{s.Protocol, s.Kind, s.Frame.V})
 				at[s.Kind] = s.At

@@ -1,6 +1,9 @@
 package sessions
 
-import "github.com/twtrace/twtrace/decode"
+import (
+	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/packed"
+)
 
 // The rows in this file are tables of the public contract; see decode/rows.go
 // for the tags. Whoever fills a row says what is known: an Opt that stays
@@ -15,6 +18,12 @@ type (
 	Float = decode.Opt[float64]
 	// Uint is a uint32 that may be unknown.
 	Uint = decode.Opt[uint32]
+	// Text is a long text that is kept compressed.
+	Text = packed.Text
+	// Signals are rows of table signals, of which there are many.
+	Signals = packed.Rows[Signal]
+	// StreamIntervals are rows of table stream_intervals, likewise.
+	StreamIntervals = packed.Rows[StreamInterval]
 )
 
 // Host is a row of table hosts: one address.
@@ -135,7 +144,7 @@ type Signal struct {
 	DurationMS     Float  `col:"duration_ms" unit:"ms" doc:"request to final response"`
 	Retransmission bool   `col:"retransmission" doc:"the same message was seen before"`
 	Decrypted      bool   `col:"decrypted" doc:"read with a key"`
-	Detail         string `col:"detail" doc:"the decoded message, secrets and bodies elided, at most 4 KiB"`
+	Detail         Text   `col:"detail" doc:"the decoded message, secrets and bodies elided, at most 4 KiB"`
 }
 
 // Arrival is a row of table arrivals: one call that was queued or arrived.

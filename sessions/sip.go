@@ -45,13 +45,14 @@ type dialog struct {
 	// of a browser's call
 	client                        netip.Addr // the browser's host
 	outgoing, busy, invitedUnseen bool
+	said                          bool // some message of it was seen
 	errorCode                     int64
 
-	id      string // call_id of its row, made by Finalize
-	leg     uint32
-	taken   [2]bool // sides that a stream was bound to already
-	row     int
-	signals []int32 // of the builder's signals
+	id     string // call_id of its row, made by Finalize
+	leg    uint32
+	taken  [2]bool // sides that a stream was bound to already
+	row    int
+	number int32 // place among the builder's dialogs, from 1
 }
 
 // Kinds of legs that a dialog can be.
@@ -98,7 +99,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 		}
 		c = &dialog{kind: legSIP, callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
 		b.sip[string(m.CallID)] = c // as captured: text may have changed it
-		b.dialogs = append(b.dialogs, c)
+		b.addDialog(c)
 	}
 	c.lastAt, c.last = ev.Time, ev.Pos.Frame
 	method := m.Method
@@ -110,7 +111,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 	}
 	b.identify(c, m, ev)
 
-	idx := int32(len(b.signals))
+	asked := request{int32(b.signals.Len()), ev.Time}
 	id, branch := b.messageHash(c, ev), b.transactionHash(c, m, ev)
 	again := b.seenBefore(id)
 	sig := Signal{
@@ -139,13 +140,12 @@ func (b *Builder) addSIP(ev *decode.Event) {
 	}
 	b.detail = sip.Elide(b.detail[:0], m, maxDetail)
 	sig.Detail = b.keepDetail(b.detail)
-	b.signals = append(b.signals, sig)
-	c.signals = append(c.signals, idx)
+	b.addSignal(&sig, c)
 	if again {
 		return
 	}
 	if m.Request {
-		b.openTransaction(branch, idx)
+		b.openTransaction(branch, asked)
 		b.sipRequest(c, m, ev)
 	} else {
 		if m.Status >= 200 {

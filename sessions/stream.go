@@ -62,7 +62,7 @@ type stream struct {
 	dst     *mediaEnd
 	version uint32 // of dst when last looked at
 
-	intervals []StreamInterval
+	intervals []interval
 
 	loss  bursts // of numbers that left the window
 	drift drift
@@ -172,8 +172,8 @@ func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 			if delta > s.deltaMax { // math.Max costs a call
 				s.deltaMax = delta
 			}
-			if m := second.DeltaMaxMS; !m.Known || delta > m.V {
-				second.DeltaMaxMS = decode.Some(delta)
+			if delta > second.deltaMax {
+				second.deltaMax = delta
 			}
 		}
 		step = int32(h.Timestamp - s.timestamp)
@@ -185,7 +185,7 @@ func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 			if s.jitter > s.jitterMax {
 				s.jitterMax = s.jitter
 			}
-			second.JitterMS = decode.Some(s.jitter)
+			second.jitter = s.jitter
 		}
 		s.tsSpan += int64(step)
 		if h.Seq%driftEvery == 0 && s.clock > 0 && !event {
@@ -211,62 +211,84 @@ func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 	switch fresh := s.sequence(h.Seq); {
 	case fresh:
 		s.packets++
-		second.Packets++
+		second.packets++
 		if missed := s.maxSeq - before - 1; s.packets > 1 && missed > 0 && missed < maxDropout {
-			second.Lost += missed
-		} else if s.maxSeq == before && second.Lost > 0 {
-			second.Lost-- // it came late
+			second.lost += missed
+		} else if s.maxSeq == before && second.lost > 0 {
+			second.lost-- // it came late
 		}
 	case event && len(h.Payload) > 1 && h.Payload[1]&0x80 != 0:
 		// the end of an event is sent three times (RFC 4733 2.5.1.4), by some
 		// under one number: the sender's redundancy, no copy made on the way
 		s.duplicates--
 		s.packets++
-		second.Packets++
+		second.packets++
 	}
 }
 
+// interval is one second of a stream: a row of table stream_intervals without
+// what all of them share.
+type interval struct {
+	at            Time
+	packets, lost int64
+	jitter        float64 // unknown: negative
+	deltaMax      float64 // unknown: -Inf
+}
+
 // interval is the second that begins at a time, mostly the latest one.
-func (s *stream) interval(at Time) *StreamInterval {
+func (s *stream) interval(at Time) *interval {
 	n := len(s.intervals)
-	if n > 0 && s.intervals[n-1].At == at {
+	if n > 0 && s.intervals[n-1].at == at {
 		return &s.intervals[n-1]
 	}
 	// A clock that steps back finds its second again if it is near; what is not
 	// is joined at the end, so that a disordered file costs no moves.
 	for i := n - 2; i >= 0 && i >= n-8; i-- {
-		if s.intervals[i].At == at {
+		if s.intervals[i].at == at {
 			return &s.intervals[i]
 		}
 	}
-	s.intervals = append(s.intervals, StreamInterval{At: at})
+	s.intervals = append(s.intervals, interval{at: at, jitter: -1, deltaMax: math.Inf(-1)})
 	return &s.intervals[n]
 }
 
 // joinIntervals puts the seconds in order of time, each one once.
 func (s *stream) joinIntervals() {
-	byTime := func(a, b StreamInterval) int { return cmp.Compare(a.At, b.At) }
+	byTime := func(a, b interval) int { return cmp.Compare(a.at, b.at) }
 	if slices.IsSortedFunc(s.intervals, byTime) {
 		return // strictly: equal ones are found when they are near
 	}
 	slices.SortStableFunc(s.intervals, byTime)
 	out := s.intervals[:1]
-	for _, iv := range s.intervals[1:] {
+	for _, sec := range s.intervals[1:] {
 		last := &out[len(out)-1]
-		if last.At != iv.At {
-			out = append(out, iv)
+		if last.at != sec.at {
+			out = append(out, sec)
 			continue
 		}
-		last.Packets += iv.Packets
-		last.Lost += iv.Lost
-		if iv.JitterMS.Known {
-			last.JitterMS = iv.JitterMS
+		last.packets += sec.packets
+		last.lost += sec.lost
+		if sec.jitter >= 0 {
+			last.jitter = sec.jitter
 		}
-		if iv.DeltaMaxMS.Known && (!last.DeltaMaxMS.Known || iv.DeltaMaxMS.V > last.DeltaMaxMS.V) {
-			last.DeltaMaxMS = iv.DeltaMaxMS
-		}
+		last.deltaMax = max(last.deltaMax, sec.deltaMax)
 	}
 	s.intervals = out
+}
+
+// row is the second of a stream as a row, rated by m unless that is nil.
+func (s *interval) row(stream uint32, m *emodel) StreamInterval {
+	r := StreamInterval{StreamID: stream, At: s.at, Packets: s.packets, Lost: s.lost}
+	if s.jitter >= 0 {
+		r.JitterMS = decode.Some(s.jitter)
+	}
+	if !math.IsInf(s.deltaMax, -1) {
+		r.DeltaMaxMS = decode.Some(s.deltaMax)
+	}
+	if n := s.packets + s.lost; m != nil && n >= minScoredSecond {
+		r.MOS = decode.Some(mosOf(m.r(100*float64(s.lost)/float64(n), 1, r.JitterMS.V)))
+	}
+	return r
 }
 
 func (s *stream) payloadType(pt uint8) {
@@ -635,16 +657,16 @@ func index(b bool) int {
 	return 0
 }
 
-// row is the stream as a row of table streams.
-func (s *stream) row(files []string) Stream {
+// streamRow is a stream as a row of table streams.
+func (b *Builder) streamRow(s *stream) Stream {
 	src, dst := s.flow.End(s.dir), s.flow.End(1-s.dir)
 	r := Stream{
 		StreamID: s.id, FlowID: s.flow.ID,
-		Src: src.Addr().String(), SrcPort: uint32(src.Port()), Dst: dst.Addr().String(), DstPort: uint32(dst.Port()),
+		Src: b.addr(src.Addr()), SrcPort: uint32(src.Port()), Dst: b.addr(dst.Addr()), DstPort: uint32(dst.Port()),
 		SSRC: s.ssrc, Codec: s.codec, Encrypted: s.encrypted, Decrypted: 2*s.opened > s.packets,
 		FirstAt: s.first, LastAt: s.last, Packets: s.packets, Expected: s.expected(),
 		Duplicates: s.duplicates, Reordered: s.reordered, DTMFCount: s.events, DTMFDigits: string(s.digits),
-		File: files[s.pos.File], FirstFrame: s.pos.Frame,
+		File: b.files[s.pos.File], FirstFrame: s.pos.Frame,
 	}
 	for _, t := range s.types[:s.typeCount] {
 		r.PayloadTypes = append(r.PayloadTypes, int64(t))

@@ -37,8 +37,8 @@ func (v *Validator) Check(t *Trace) error {
 		v.flows[f.FlowID] = true
 	}
 	v.callsAndLegs(t)
-	for i := range t.Signals {
-		v.signal(&t.Signals[i])
+	for _, s := range t.Signals.All() {
+		v.signal(s)
 	}
 	v.streams(t)
 	v.exports(t)
@@ -105,14 +105,14 @@ func (v *Validator) signal(s *Signal) {
 		call, ok := v.legs[s.LegID.V]
 		v.want(ok && call == s.CallID, "signal in frame %d is of call %q, its leg %d of %q", s.Frame.V, s.CallID, s.LegID.V, call)
 	}
-	v.want(len(s.Detail) <= maxDetail && utf8.ValidString(s.Detail) && utf8.ValidString(s.Label), "signal in frame %d: text is too long or no UTF-8", s.Frame.V)
+	v.want(s.Detail.Len() <= maxDetail && utf8.ValidString(s.Detail.String()) && utf8.ValidString(s.Label), "signal in frame %d: text is too long or no UTF-8", s.Frame.V)
 	v.want(!s.DurationMS.Known || s.DurationMS.V >= 0, "signal in frame %d took %v ms", s.Frame.V, s.DurationMS.V)
 }
 
 func (v *Validator) streams(t *Trace) {
 	streams, inSeconds := map[string]int64{}, map[uint32]int64{}
 	second := map[StreamInterval]bool{}
-	for _, iv := range t.StreamIntervals {
+	for _, iv := range t.StreamIntervals.All() {
 		k := StreamInterval{StreamID: iv.StreamID, At: iv.At}
 		v.want(!second[k], "stream %d has second %v twice", iv.StreamID, iv.At)
 		second[k] = true

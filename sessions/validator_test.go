@@ -64,22 +64,31 @@ func TestValidatorSees(t *testing.T) {
 		}
 		return s.trace(t)
 	}
+	first := func(damage func(*sessions.Signal)) func(*sessions.Trace) {
+		return func(x *sessions.Trace) {
+			x.Signals.Change(func(i int, s *sessions.Signal) {
+				if i == 0 {
+					damage(s)
+				}
+			})
+		}
+	}
 	for name, damage := range map[string]func(*sessions.Trace){
 		"answered before ringing":       func(x *sessions.Trace) { x.Calls[0].AnsweredAt = x.Calls[0].RingingAt - 1 },
 		"ended before answered":         func(x *sessions.Trace) { x.Calls[0].EndedAt = x.Calls[0].AnsweredAt - 1 },
 		"unknown outcome":               func(x *sessions.Trace) { x.Calls[0].Outcome = "fine" },
 		"call twice":                    func(x *sessions.Trace) { x.Calls = append(x.Calls, x.Calls[0]) },
 		"leg of no call":                func(x *sessions.Trace) { x.Legs[0].CallID = "b" },
-		"signal of no call":             func(x *sessions.Trace) { x.Signals[0].CallID = "b" },
-		"signal of another leg":         func(x *sessions.Trace) { x.Signals[0].LegID.V = 7 },
-		"signal of no flow":             func(x *sessions.Trace) { x.Signals[0].FlowID.V = 70 },
-		"signal without a frame":        func(x *sessions.Trace) { x.Signals[0].Frame.V = 0 },
+		"signal of no call":             first(func(s *sessions.Signal) { s.CallID = "b" }),
+		"signal of another leg":         first(func(s *sessions.Signal) { s.LegID.V = 7 }),
+		"signal of no flow":             first(func(s *sessions.Signal) { s.FlowID.V = 70 }),
+		"signal without a frame":        first(func(s *sessions.Signal) { s.Frame.V = 0 }),
 		"stream of no call":             func(x *sessions.Trace) { x.Streams[0].CallID = "b" },
 		"stream of no flow":             func(x *sessions.Trace) { x.Streams[0].FlowID = 70 },
 		"loss that is none":             func(x *sessions.Trace) { x.Streams[0].Lost = 1 },
 		"packets that are in no second": func(x *sessions.Trace) { x.Streams[0].Packets, x.Streams[0].Expected = 21, 21 },
 		"stream that the call lacks":    func(x *sessions.Trace) { x.Calls[0].Streams = 0 },
-		"second twice":                  func(x *sessions.Trace) { x.StreamIntervals = append(x.StreamIntervals, x.StreamIntervals[0]) },
+		"second twice":                  func(x *sessions.Trace) { x.StreamIntervals.Add(*x.StreamIntervals.At(0)) },
 		"arrival out of place":          func(x *sessions.Trace) { x.Arrivals[0].Seq = 2 },
 		"host twice":                    func(x *sessions.Trace) { x.Hosts = append(x.Hosts, x.Hosts[0]) },
 		"flow without a host":           func(x *sessions.Trace) { x.Hosts = x.Hosts[1:] },

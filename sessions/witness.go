@@ -70,7 +70,7 @@ func (b *Builder) httpBody(ev *decode.Event, s *Signal) {
 		}
 		e := &events[0]
 		s.Label = cut(strings.ToValidUTF8(e.Group+"/"+e.Name, "\uFFFD"), 128)
-		b.aboutCall(len(b.signals), firstOf(e.CallSID, e.TempCallSID))
+		b.aboutCall(b.signals.Len(), firstOf(e.CallSID, e.TempCallSID))
 		for i := range events {
 			b.addSamples(events[i].Samples)
 		}
@@ -80,7 +80,7 @@ func (b *Builder) httpBody(ev *decode.Event, s *Signal) {
 			return
 		}
 		s.Label = "callback " + cut(strings.ToValidUTF8(firstOf(c.CallStatus, c.StreamEvent), "\uFFFD"), 64)
-		b.aboutCall(len(b.signals), c.CallSID)
+		b.aboutCall(b.signals.Len(), c.CallSID)
 		w := b.witness(ev, "webhook", c.CallSID, c.CallSID)
 		if w == nil {
 			return
@@ -154,13 +154,13 @@ func (b *Builder) addMediaStream(ev *decode.Event) {
 	}
 	sig.Detail = b.keepDetail([]byte(cut(m.String(), maxDetail)))
 	if w != nil {
-		b.aboutCall(len(b.signals), w.callSID)
+		b.aboutCall(b.signals.Len(), w.callSID)
 	}
-	b.signals = append(b.signals, sig)
+	b.addSignal(&sig, nil)
 }
 
 // joinWitnesses makes each witness a leg of its call, or of a call that only
-// it knows, and gives signals that speak of a call their call_id.
+// it knows.
 func (b *Builder) joinWitnesses(t *Trace) {
 	bySID := map[string]int{}
 	for i := range t.Calls {
@@ -187,13 +187,28 @@ func (b *Builder) joinWitnesses(t *Trace) {
 		t.Legs = append(t.Legs, Leg{LegID: uint32(len(t.Legs) + 1), CallID: c.CallID, Kind: w.kind, ID: w.id, JoinedBy: "CallSid",
 			JoinScore: decode.Some(1.0), From: w.from, To: w.to, FirstAt: w.first, LastAt: w.last})
 	}
-	for _, a := range b.abouts {
-		if k, ok := bySID[a.sid]; ok {
-			t.Signals[a.signal].CallID = t.Calls[k].CallID
-		} else if c := b.browser[a.sid]; c != nil && c.id != "" {
-			t.Signals[a.signal].CallID = c.id
+}
+
+// aboutCalls are the call_ids of signals that speak of a call.
+func (b *Builder) aboutCalls(t *Trace) map[int32]string {
+	if len(b.abouts) == 0 {
+		return nil
+	}
+	bySID := map[string]string{}
+	for i := range t.Calls {
+		if c := &t.Calls[i]; c.CallSID != "" {
+			bySID[c.CallSID] = c.CallID
 		}
 	}
+	out := map[int32]string{}
+	for _, a := range b.abouts {
+		if id, ok := bySID[a.sid]; ok {
+			out[a.signal] = id
+		} else if c := b.browser[a.sid]; c != nil && c.id != "" {
+			out[a.signal] = c.id
+		}
+	}
+	return out
 }
 
 // sdkMOS is the client's mean opinion score of what a stream brought it.

@@ -91,7 +91,7 @@ func TestCallbacksAreLegs(t *testing.T) {
 		}
 	}
 	n := 0
-	for _, g := range tr.Signals {
+	for _, g := range tr.Signals.All() {
 		if g.CallID == parentSID && g.Protocol == "http" {
 			n++
 		}
@@ -125,7 +125,7 @@ func TestMediaStreamIsALeg(t *testing.T) {
 		t.Errorf("leg: %+v", leg)
 	}
 	kinds := map[string]int{}
-	for _, g := range tr.Signals {
+	for _, g := range tr.Signals.All() {
 		if g.Protocol == "mediastream" {
 			kinds[g.Kind]++
 			if g.Kind != "connected" && g.CallID != parentSID {

@@ -145,11 +145,12 @@ type evidence struct {
 	flows     map[uint32]*sessions.Flow
 	calls     map[string]*sessions.Call
 	resources map[string]*sessions.CallResource // by SID
-	ofCall    map[string][]*sessions.Signal     // in time order
-	ofFlow    map[uint32][]*sessions.Signal     // pstream, matrix and websocket, in time order
+	ofCall    map[string][]int32                // its signals, in time order
+	ofFlow    map[uint32][]int32                // pstream, matrix and websocket, in time order
+	listen    map[uint32]decode.Time            // of each flow the first listen
 	streams   map[string][]*sessions.Stream
-	seconds   map[uint32][]sessions.StreamInterval // aliases the table
-	names     map[string]string                    // of addresses
+	seconds   map[uint32][]int32 // stream_intervals of each stream
+	names     map[string]string  // of addresses
 	captures  map[string]*decode.Capture
 	end       decode.Time                 // last packet
 	bodies    map[string]sessions.Body    // by message SID
@@ -163,8 +164,8 @@ type evidence struct {
 func newEvidence(d *table.Dataset) *evidence {
 	e := &evidence{
 		Dataset: d, flows: map[uint32]*sessions.Flow{}, calls: map[string]*sessions.Call{}, resources: map[string]*sessions.CallResource{},
-		ofCall: map[string][]*sessions.Signal{}, ofFlow: map[uint32][]*sessions.Signal{}, streams: map[string][]*sessions.Stream{},
-		seconds: map[uint32][]sessions.StreamInterval{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
+		ofCall: map[string][]int32{}, ofFlow: map[uint32][]int32{}, listen: map[uint32]decode.Time{}, streams: map[string][]*sessions.Stream{},
+		seconds: map[uint32][]int32{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
 		listed: map[string]decode.Time{}, stepped: map[string]bool{},
 	}
 	for i := range d.Captures {
@@ -182,20 +183,24 @@ func newEvidence(d *table.Dataset) *evidence {
 	for i := range d.CallResources {
 		e.resources[d.CallResources[i].SID] = &d.CallResources[i]
 	}
-	for i := range d.Signals {
-		s := &d.Signals[i]
+	times := make([]decode.Time, d.Signals.Len())
+	for i, s := range d.Signals.All() {
+		times[i] = s.At
 		if resource, ok := strings.CutPrefix(s.Kind, "GET "); ok && s.Protocol == "http" {
 			e.listed[resource] = max(e.listed[resource], s.At)
 		}
 		if s.CallID != "" {
-			e.ofCall[s.CallID] = append(e.ofCall[s.CallID], s)
+			e.ofCall[s.CallID] = append(e.ofCall[s.CallID], int32(i))
 		}
 		if s.FlowID.Known && (s.Protocol == "pstream" || s.Protocol == "matrix" || s.Protocol == "websocket") {
-			e.ofFlow[s.FlowID.V] = append(e.ofFlow[s.FlowID.V], s)
+			e.ofFlow[s.FlowID.V] = append(e.ofFlow[s.FlowID.V], int32(i))
+			if at, ok := e.listen[s.FlowID.V]; s.Kind == "listen" && (!ok || s.At < at) {
+				e.listen[s.FlowID.V] = s.At
+			}
 		}
 	}
 	e.findSteps()
-	byTime := func(a, b *sessions.Signal) int { return cmp.Compare(a.At, b.At) }
+	byTime := func(a, b int32) int { return cmp.Compare(times[a], times[b]) }
 	for _, list := range e.ofCall {
 		slices.SortStableFunc(list, byTime)
 	}
@@ -207,15 +212,8 @@ func newEvidence(d *table.Dataset) *evidence {
 			e.streams[s.CallID] = append(e.streams[s.CallID], s)
 		}
 	}
-	for i, j := 0, 0; i < len(d.StreamIntervals); i = j {
-		id := d.StreamIntervals[i].StreamID
-		for j = i + 1; j < len(d.StreamIntervals) && d.StreamIntervals[j].StreamID == id; j++ {
-		}
-		if run := d.StreamIntervals[i:j:j]; e.seconds[id] == nil {
-			e.seconds[id] = run
-		} else {
-			e.seconds[id] = append(e.seconds[id], run...)
-		}
+	for i, v := range d.StreamIntervals.All() {
+		e.seconds[v.StreamID] = append(e.seconds[v.StreamID], int32(i))
 	}
 	for i := range d.Hosts {
 		if h := &d.Hosts[i]; len(h.Names) > 0 {
@@ -225,8 +223,29 @@ func newEvidence(d *table.Dataset) *evidence {
 	return e
 }
 
+// signals are those of a list of ofCall or ofFlow.
+func (e *evidence) signals(list []int32) []*sessions.Signal {
+	out := make([]*sessions.Signal, len(list))
+	for i, n := range list {
+		out[i] = e.Signals.At(int(n))
+	}
+	return out
+}
+
+// intervals are the seconds of a stream.
+func (e *evidence) intervals(stream uint32) []*sessions.StreamInterval {
+	out := make([]*sessions.StreamInterval, len(e.seconds[stream]))
+	for i, n := range e.seconds[stream] {
+		out[i] = e.StreamIntervals.At(int(n))
+	}
+	return out
+}
+
 // findSteps finds captures with times that no span of seconds can be read from.
 func (e *evidence) findSteps() {
+	if !slices.ContainsFunc(e.Captures, func(c decode.Capture) bool { return c.BackwardSteps > 0 }) {
+		return
+	}
 	type stamp struct {
 		frame int64
 		at    decode.Time
@@ -237,8 +256,8 @@ func (e *evidence) findSteps() {
 			by[file] = append(by[file], stamp{frame, at})
 		}
 	}
-	for i := range e.Signals {
-		put(e.Signals[i].File, e.Signals[i].Frame.V, e.Signals[i].At)
+	for _, s := range e.Signals.All() {
+		put(s.File, s.Frame.V, s.At)
 	}
 	for i := range e.Streams {
 		put(e.Streams[i].File, e.Streams[i].FirstFrame, e.Streams[i].FirstAt)
@@ -376,7 +395,7 @@ func (e *evidence) callFilter(c *sessions.Call) string {
 
 // lineFilter is the connection that carried a browser call.
 func (e *evidence) lineFilter(c *sessions.Call) string {
-	for _, s := range e.ofCall[c.CallID] {
+	for _, s := range e.signals(e.ofCall[c.CallID]) {
 		if s.FlowID.Known && (s.Protocol == "pstream" || s.Protocol == "matrix") {
 			return flowFilter(e.flows[s.FlowID.V])
 		}
@@ -807,8 +826,7 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 	for i := range e.Hosts {
 		provider[e.Hosts[i].Address] = e.Hosts[i].Provider != ""
 	}
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		switch {
 		case s.Protocol == "http" && s.StatusCode.V == 429 && provider[s.Src]:
 			refused("HTTP 429 of "+s.Src, "request", "requests", ofSignal(s, "", "with HTTP 429 by %s: too many at once", e.host(s.Src)))
@@ -830,7 +848,7 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 }
 
 func trunkLimit(s *sessions.Signal) bool {
-	return strings.Contains(strings.ToLower(s.Label), "cps limit exceeded") || strings.Contains(strings.ToLower(s.Detail), "cps limit exceeded")
+	return strings.Contains(strings.ToLower(s.Label), "cps limit exceeded") || strings.Contains(strings.ToLower(s.Detail.String()), "cps limit exceeded")
 }
 
 func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
@@ -1031,7 +1049,8 @@ func arrivalLate(e *evidence, add func(sessions.Oddity)) {
 
 // inviteOf is the message that asked for the call.
 func (e *evidence) inviteOf(c *sessions.Call) *sessions.Signal {
-	for _, s := range e.ofCall[c.CallID] {
+	for _, n := range e.ofCall[c.CallID] {
+		s := e.Signals.At(int(n))
 		if strings.EqualFold(s.Kind, "INVITE") && (s.Protocol == "sip" || s.Protocol == "pstream" || s.Protocol == "matrix") {
 			return s
 		}
@@ -1062,7 +1081,7 @@ func ringingNever(e *evidence, add func(sessions.Oddity)) {
 			waited = " within " + seconds(until-c.InitiatedAt)
 		}
 		what := "sent nothing at all"
-		for _, s := range e.ofCall[c.CallID] {
+		for _, s := range e.signals(e.ofCall[c.CallID]) {
 			if s.Src == inv.Dst {
 				what = "sent " + named(s.Label) + ", neither ringing nor an answer"
 				break
@@ -1104,7 +1123,7 @@ func callIgnored(e *evidence, add func(sessions.Oddity)) {
 		if inv == nil || inv.Protocol == "sip" || e.fromClient(inv) {
 			continue
 		}
-		if slices.ContainsFunc(e.ofCall[c.CallID], func(s *sessions.Signal) bool {
+		if slices.ContainsFunc(e.signals(e.ofCall[c.CallID]), func(s *sessions.Signal) bool {
 			return (s.Protocol == "pstream" || s.Protocol == "matrix") && e.fromClient(s)
 		}) {
 			continue
@@ -1124,21 +1143,20 @@ func callIgnored(e *evidence, add func(sessions.Oddity)) {
 }
 
 func hangupError(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		switch {
 		case (s.Protocol == "pstream" || s.Protocol == "matrix") && s.Kind == "hangup":
-			code, err := strconv.ParseInt(field(s.Detail, "payload.error.code"), 10, 64)
+			code, err := strconv.ParseInt(field(s.Detail.String(), "payload.error.code"), 10, 64)
 			if err != nil || code == 0 {
 				continue
 			}
 			text := ""
-			if m := field(s.Detail, "payload.error.message"); m != "" {
+			if m := field(s.Detail.String(), "payload.error.message"); m != "" {
 				text = ": " + strconv.Quote(named(m))
 			}
-			add(ofSignal(s, cmp.Or(s.CallID, field(s.Detail, "payload.callsid"), s.Src), "%s hung up with error %s%s", e.host(s.Src), meaning(code), text))
+			add(ofSignal(s, cmp.Or(s.CallID, field(s.Detail.String(), "payload.callsid"), s.Src), "%s hung up with error %s%s", e.host(s.Src), meaning(code), text))
 		case s.Protocol == "sip" && s.Kind == "BYE" && !s.Retransmission:
-			reason := field(s.Detail, "Reason")
+			reason := field(s.Detail.String(), "Reason")
 			if m := badReason(reason); m != "" {
 				add(ofSignal(s, cmp.Or(s.CallID, s.Src), "BYE from %s tells an error: %s (%s)", e.host(s.Src), m, named(reason)))
 			}
@@ -1176,17 +1194,16 @@ func badReason(reason string) string {
 }
 
 func rejectEarly(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		if s.Protocol != "pstream" || s.Kind != "hangup" || s.CallID != "" || e.fromClient(s) {
 			continue
 		}
-		sid := field(s.Detail, "payload.callsid")
+		sid := field(s.Detail.String(), "payload.callsid")
 		if sid == "" || e.calls[sid] != nil && len(e.ofCall[sid]) > 0 {
 			continue
 		}
 		// the connection was seen from its beginning, so that the invite would have been
-		if !slices.ContainsFunc(e.ofFlow[s.FlowID.V], func(o *sessions.Signal) bool { return o.Kind == "listen" && o.At <= s.At }) {
+		if at, ok := e.listen[s.FlowID.V]; !ok || at > s.At {
 			continue
 		}
 		add(ofSignal(s, sid, "%s hung up a call that the client %s never saw an invite of: it was rejected before it began; clients are known to pass over this", e.host(s.Src), s.Dst))
@@ -1195,8 +1212,8 @@ func rejectEarly(e *evidence, add func(sessions.Oddity)) {
 
 func reconnect(e *evidence, add func(sessions.Oddity)) {
 	var listens []*sessions.Signal
-	for i := range e.Signals {
-		if s := &e.Signals[i]; s.Protocol == "pstream" && s.Kind == "listen" && s.FlowID.Known {
+	for _, s := range e.Signals.All() {
+		if s.Protocol == "pstream" && s.Kind == "listen" && s.FlowID.Known {
 			listens = append(listens, s)
 		}
 	}
@@ -1213,7 +1230,7 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 			}
 			add(ofSignal(s, c.CallID, "signaling of the call moved to a new connection%s (%s); it is the same call", gap, how))
 		}
-		for _, s := range e.ofCall[c.CallID] {
+		for _, s := range e.signals(e.ofCall[c.CallID]) {
 			if s.Protocol != "pstream" || !s.FlowID.Known {
 				continue
 			}
@@ -1221,7 +1238,7 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 			case told[s.FlowID.V]:
 			case last != nil && last.FlowID != s.FlowID:
 				tell(s, e.lastOn(last.FlowID.V, s.At), s.Kind+" with the same CallSid")
-			case last == nil && s.Kind == "invite" && e.fromClient(s) && field(s.Detail, "payload.reconnect") != "":
+			case last == nil && s.Kind == "invite" && e.fromClient(s) && field(s.Detail.String(), "payload.reconnect") != "":
 				tell(s, 0, "invite with a reconnect token; the old connection was not captured")
 			}
 			last = s
@@ -1247,11 +1264,11 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 // lastOn is the time of the last message on a flow before at.
 func (e *evidence) lastOn(flow uint32, at decode.Time) decode.Time {
 	list := e.ofFlow[flow]
-	n, _ := slices.BinarySearchFunc(list, at, func(s *sessions.Signal, at decode.Time) int { return cmp.Compare(s.At, at) })
+	n, _ := slices.BinarySearchFunc(list, at, func(n int32, at decode.Time) int { return cmp.Compare(e.Signals.At(int(n)).At, at) })
 	if n == 0 {
 		return 0
 	}
-	return list[n-1].At
+	return e.Signals.At(int(list[n-1])).At
 }
 
 // lines are the signaling connections that were read whole, by number.
@@ -1260,7 +1277,7 @@ func (e *evidence) lines() []*sessions.Flow {
 	for i := range e.Flows {
 		f := &e.Flows[i]
 		list := e.ofFlow[f.FlowID]
-		if len(list) > 0 && !e.stepped[list[0].File] && f.GapBytes == 0 && (f.Encryption == "none" || f.Encryption == "decrypted" || f.Encryption == "") {
+		if len(list) > 0 && !e.stepped[e.Signals.At(int(list[0])).File] && f.GapBytes == 0 && (f.Encryption == "none" || f.Encryption == "decrypted" || f.Encryption == "") {
 			out = append(out, f)
 		}
 	}
@@ -1274,7 +1291,7 @@ func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 		}
 	}
 	for _, f := range e.lines() {
-		list := e.ofFlow[f.FlowID]
+		list := e.signals(e.ofFlow[f.FlowID])
 		if !slices.ContainsFunc(list, func(s *sessions.Signal) bool { return s.Protocol == "pstream" }) {
 			continue // another WebSocket
 		}
@@ -1298,12 +1315,11 @@ func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 }
 
 func tokenRejected(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		if s.Protocol != "pstream" && s.Protocol != "matrix" || s.Kind != "error" {
 			continue
 		}
-		code, _ := strconv.ParseInt(cmp.Or(field(s.Detail, "payload.error.code"), field(s.Detail, "code")), 10, 64)
+		code, _ := strconv.ParseInt(cmp.Or(field(s.Detail.String(), "payload.error.code"), field(s.Detail.String(), "code")), 10, 64)
 		switch code {
 		case 20101, 20104, 31204, 31205:
 			add(ofSignal(s, s.Dst, "%s refused the access token of client %s with %s: the client cannot be called", e.host(s.Src), s.Dst, meaning(code)))
@@ -1323,10 +1339,10 @@ func registerGap(e *evidence, add func(sessions.Oddity)) {
 			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
 			add(o)
 		}
-		for _, s := range e.ofFlow[f.FlowID] {
+		for _, s := range e.signals(e.ofFlow[f.FlowID]) {
 			switch {
 			case s.Protocol == "pstream" && s.Kind == "register":
-				on := field(s.Detail, "payload.media.audio") != "false"
+				on := field(s.Detail.String(), "payload.media.audio") != "false"
 				if on {
 					tell(s.At, "it did")
 				} else {
@@ -1446,7 +1462,7 @@ func (e *evidence) sides(c *sessions.Call) [][2]side {
 // that media goes in one direction only (RFC 3264 5.1, 8.4).
 func (e *evidence) held(c *sessions.Call, from, to decode.Time) bool {
 	hold := false
-	for _, s := range e.ofCall[c.CallID] {
+	for _, s := range e.signals(e.ofCall[c.CallID]) {
 		if !strings.HasSuffix(s.Label, "+ SDP") {
 			continue
 		}
@@ -1456,7 +1472,7 @@ func (e *evidence) held(c *sessions.Call, from, to decode.Time) bool {
 		if s.At > from && hold {
 			return true
 		}
-		d := s.Detail
+		d := s.Detail.String()
 		hold = strings.Contains(d, "a=sendonly") || strings.Contains(d, "a=recvonly") || strings.Contains(d, "a=inactive")
 	}
 	return hold
@@ -1469,7 +1485,7 @@ func (e *evidence) oneWay(d, other *side, from, to decode.Time) (at, length deco
 	cover := func(s *side) []span {
 		var out []span
 		for _, st := range s.streams {
-			list := e.seconds[st.StreamID]
+			list := e.intervals(st.StreamID)
 			if len(list) == 0 {
 				out = append(out, span{st.FirstAt, st.LastAt})
 				continue
@@ -1578,8 +1594,8 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 		text := fmt.Sprintf("%d of %d packets (%s %%) %s are missing by their sequence numbers", s.Lost, s.Expected, rates.Number(s.LostPct.V), way(s))
 		at := s.FirstAt
 		var worst *sessions.StreamInterval
-		for k := range e.seconds[s.StreamID] {
-			if iv := &e.seconds[s.StreamID][k]; worst == nil || iv.Lost > worst.Lost {
+		for _, iv := range e.intervals(s.StreamID) {
+			if worst == nil || iv.Lost > worst.Lost {
 				worst = iv
 			}
 		}
@@ -1669,8 +1685,8 @@ func payloadChanged(e *evidence, add func(sessions.Oddity)) {
 // rtpmap is the codec that the call's SDP gives for a payload type (RFC 8866 6.6).
 func (e *evidence) rtpmap(call string, pt int64) string {
 	want := "a=rtpmap:" + strconv.FormatInt(pt, 10) + " "
-	for _, s := range e.ofCall[call] {
-		if _, rest, ok := strings.Cut(s.Detail, want); ok {
+	for _, s := range e.signals(e.ofCall[call]) {
+		if _, rest, ok := strings.Cut(s.Detail.String(), want); ok {
 			name, _, _ := strings.Cut(rest, "/")
 			if len(name) <= 32 && !strings.ContainsAny(name, " \n") {
 				return name
@@ -1685,15 +1701,14 @@ func (e *evidence) rtpmap(call string, pt int64) string {
 func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
 	// a retransmission is the same bytes again on the same way
 	type message struct{ call, src, dst, kind, detail string }
-	of := func(s *sessions.Signal) message { return message{s.CallID, s.Src, s.Dst, s.Kind, s.Detail} }
+	of := func(s *sessions.Signal) message { return message{s.CallID, s.Src, s.Dst, s.Kind, s.Detail.String()} }
 	type times struct {
 		n           int64
 		first, last *sessions.Signal
 	}
 	seen := map[message]*times{}
 	var order []message
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		if s.Protocol != "sip" || !s.Retransmission {
 			continue
 		}
@@ -1711,8 +1726,8 @@ func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
 	if len(order) == 0 {
 		return
 	}
-	for i := range e.Signals {
-		if s := &e.Signals[i]; s.Protocol == "sip" {
+	for _, s := range e.Signals.All() {
+		if s.Protocol == "sip" {
 			if t := seen[of(s)]; t != nil && t.first == nil {
 				t.first = s
 			}
@@ -1738,8 +1753,7 @@ func sipFailure(e *evidence, add func(sessions.Oddity)) {
 		status     int64
 	}
 	seen := map[answer]bool{}
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		if s.Protocol != "sip" || s.Retransmission || s.StatusCode.V < 400 || s.StatusCode.V > 699 {
 			continue
 		}
@@ -1747,7 +1761,7 @@ func sipFailure(e *evidence, add func(sessions.Oddity)) {
 		case 401, 407, 486, 487:
 			continue
 		}
-		id, cseq := field(s.Detail, "Call-ID", "i"), field(s.Detail, "CSeq")
+		id, cseq := field(s.Detail.String(), "Call-ID", "i"), field(s.Detail.String(), "CSeq")
 		if k := (answer{cmp.Or(s.CallID, id), cseq, s.StatusCode.V}); cseq != "" {
 			if seen[k] {
 				continue // the same answer on its next hop
@@ -1762,7 +1776,7 @@ func sipFailure(e *evidence, add func(sessions.Oddity)) {
 		if trunkLimit(s) {
 			text += ": Trunk CPS limit exceeded, more calls a second than the trunk may make"
 		}
-		if r := field(s.Detail, "Reason"); r != "" {
+		if r := field(s.Detail.String(), "Reason"); r != "" {
 			text += " (reason " + named(r) + ")"
 		}
 		o := ofSignal(s, cmp.Or(s.CallID, id, s.Src), "%s", text)
@@ -1903,8 +1917,7 @@ func unknownMessage(e *evidence, add func(sessions.Oddity)) {
 	}
 	var order []string
 	groups := map[string]*group{}
-	for i := range e.Signals {
-		s := &e.Signals[i]
+	for _, s := range e.Signals.All() {
 		if s.Protocol != "pstream" && s.Protocol != "matrix" || slices.Contains(knownMessages, strings.ToLower(s.Kind)) {
 			continue
 		}

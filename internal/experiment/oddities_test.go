@@ -13,6 +13,7 @@ import (
 	"testing/fstest"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/packed"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/rates"
 	"github.com/twtrace/twtrace/sessions"
@@ -67,7 +68,7 @@ func line(id uint32, port uint32, from, to float64) sessions.Flow {
 func pstream(flow, port uint32, s float64, client bool, call, kind, detail string) sessions.Signal {
 	frame := num(int64(s*1000) + 1)
 	sig := sessions.Signal{CallID: call, FlowID: decode.Some(flow), At: at(s), File: "a.pcap", Frame: frame, FirstFrame: frame, Protocol: "pstream",
-		Src: "198.51.100.1", SrcPort: decode.Some(uint32(443)), Dst: "192.0.2.10", DstPort: decode.Some(port), Kind: kind, Label: kind, Detail: detail}
+		Src: "198.51.100.1", SrcPort: decode.Some(uint32(443)), Dst: "192.0.2.10", DstPort: decode.Some(port), Kind: kind, Label: kind, Detail: packed.NewText(detail)}
 	if client {
 		sig.Src, sig.Dst, sig.SrcPort, sig.DstPort = sig.Dst, sig.Src, sig.DstPort, sig.SrcPort
 	}
@@ -80,7 +81,7 @@ func pstream(flow, port uint32, s float64, client bool, call, kind, detail strin
 func sipSignal(s float64, fromCaller bool, call, kind string, status int64, again bool, detail string) sessions.Signal {
 	frame := num(int64(s*1000) + 1)
 	sig := sessions.Signal{CallID: call, FlowID: decode.Some(uint32(1)), At: at(s), File: "a.pcap", Frame: frame, FirstFrame: frame, Protocol: "sip",
-		Src: "203.0.113.2", Dst: "203.0.113.1", SrcPort: decode.Some(uint32(5060)), DstPort: decode.Some(uint32(5060)), Kind: kind, Label: kind, Retransmission: again, Detail: detail}
+		Src: "203.0.113.2", Dst: "203.0.113.1", SrcPort: decode.Some(uint32(5060)), DstPort: decode.Some(uint32(5060)), Kind: kind, Label: kind, Retransmission: again, Detail: packed.NewText(detail)}
 	if fromCaller {
 		sig.Src, sig.Dst = sig.Dst, sig.Src
 	}
@@ -182,7 +183,7 @@ func ruleCases() map[string][]ruleCase {
 	refused := func(label string, status int64, detail string) *table.Dataset {
 		s := sipSignal(1, false, "C1", strconv.FormatInt(status, 10), status, false, "SIP/2.0 "+label+"\nCSeq: 1 INVITE\n"+detail)
 		s.Label = label
-		return &table.Dataset{Signals: []sessions.Signal{s}, Calls: []sessions.Call{call("C1", "sip", "failed")}}
+		return &table.Dataset{Signals: packed.Of(s), Calls: []sessions.Call{call("C1", "sip", "failed")}}
 	}
 	media := func(c sessions.Call, streams ...sessions.Stream) *table.Dataset {
 		return &table.Dataset{Calls: []sessions.Call{c}, Streams: streams}
@@ -190,11 +191,11 @@ func ruleCases() map[string][]ruleCase {
 	held := media(answered("sip"), audio(1, "C1", true, 2, 20), audio(2, "C1", false, 2, 6))
 	hold := sipSignal(5, true, "C1", "INVITE", 0, false, "INVITE\n\na=sendonly\n")
 	hold.Label = "INVITE + SDP"
-	held.Signals = []sessions.Signal{hold}
+	held.Signals = packed.Of(hold)
 	gap := media(answered("sip"), audio(1, "C1", true, 2, 20), audio(2, "C1", false, 2, 20))
-	gap.StreamIntervals = slices.Concat(intervals(1, span(2, 20)...), intervals(2, span(2, 8)...), intervals(2, span(13, 20)...))
+	gap.StreamIntervals = packed.Of(slices.Concat(intervals(1, span(2, 20)...), intervals(2, span(2, 8)...), intervals(2, span(13, 20)...))...)
 	short := media(answered("sip"), audio(1, "C1", true, 2, 20), audio(2, "C1", false, 2, 20))
-	short.StreamIntervals = slices.Concat(intervals(1, span(2, 20)...), intervals(2, span(2, 8)...), intervals(2, span(10, 20)...))
+	short.StreamIntervals = packed.Of(slices.Concat(intervals(1, span(2, 20)...), intervals(2, span(2, 8)...), intervals(2, span(10, 20)...))...)
 	stepped := media(answered("sip"), audio(1, "C1", true, 2, 20))
 	stepped.Captures = []decode.Capture{{File: "a.pcap", FirstAt: at(0), LastAt: at(20), BackwardSteps: 1}}
 	stepped.Oddities = []sessions.Oddity{{Rule: "times-went-back", File: "a.pcap", Frame: num(3), At: at(-3)}}
@@ -204,15 +205,16 @@ func ruleCases() map[string][]ruleCase {
 		d := media(answered("sip"), s, audio(2, "C1", false, 2, 20))
 		sdp := sipSignal(1, true, "C1", "INVITE", 0, false, "INVITE\n\nm=audio 6000 RTP/AVP 0 111 101\na=rtpmap:111 opus/48000/2\na=rtpmap:101 telephone-event/8000\n")
 		sdp.Label = "INVITE + SDP"
-		d.Signals = []sessions.Signal{sdp}
+		d.Signals = packed.Of(sdp)
 		return d
 	}
 	lossy := func(pct float64) *table.Dataset {
 		s := audio(1, "C1", true, 2, 20)
 		s.Expected, s.Packets, s.Lost, s.LostPct = 1000, 1000-int64(pct*10), int64(pct*10), flt(pct)
 		d := media(answered("sip"), s, audio(2, "C1", false, 2, 20))
-		d.StreamIntervals = intervals(1, span(2, 20)...)
-		d.StreamIntervals[4].Lost = 5
+		list := intervals(1, span(2, 20)...)
+		list[4].Lost = 5
+		d.StreamIntervals = packed.Of(list...)
 		return d
 	}
 	jittery := func(mean float64) *table.Dataset {
@@ -228,15 +230,15 @@ func ruleCases() map[string][]ruleCase {
 	repeated := func(n int) *table.Dataset {
 		d := &table.Dataset{Calls: []sessions.Call{answered("sip")}}
 		for i := range n + 1 {
-			d.Signals = append(d.Signals, sipSignal(1+float64(i)/2, true, "C1", "INVITE", 0, i > 0, "INVITE sip:a@b SIP/2.0\nCall-ID: say \"hi\"\\\nCSeq: 1 INVITE"))
+			d.Signals.Add(sipSignal(1+float64(i)/2, true, "C1", "INVITE", 0, i > 0, "INVITE sip:a@b SIP/2.0\nCall-ID: say \"hi\"\\\nCSeq: 1 INVITE"))
 		}
 		return d
 	}
 	lineOf := func(to float64, s ...sessions.Signal) *table.Dataset {
-		return &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, to)}, Signals: s}
+		return &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, to)}, Signals: packed.Of(s...)}
 	}
 	ignored := func(c sessions.Call, s ...sessions.Signal) *table.Dataset {
-		return &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, 40)}, Calls: []sessions.Call{c}, Signals: s}
+		return &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, 40)}, Calls: []sessions.Call{c}, Signals: packed.Of(s...)}
 	}
 	cancelled := call("C1", "pstream", "cancelled")
 	cancelled.EndedAt = at(4)
@@ -245,14 +247,14 @@ func ruleCases() map[string][]ruleCase {
 	outgoing := ignored(browser, pstream(1, 5000, 1, true, "C1", "invite", ""), pstream(1, 5000, 4, true, "C1", "hangup", ""))
 	busy := ignored(call("C2", "pstream", "ignored"), invite(1.5, "C1"), pstream(1, 5000, 2, true, "C1", "answer", ""), invite(3, "C2"))
 	busy.Calls = append(busy.Calls, answered("pstream"))
-	moved := &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, 9), line(2, 5001, 8, 30)}, Calls: []sessions.Call{answered("pstream")}, Signals: []sessions.Signal{
+	moved := &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, 9), line(2, 5001, 8, 30)}, Calls: []sessions.Call{answered("pstream")}, Signals: packed.Of(
 		invite(1, "C1"), pstream(1, 5000, 2, true, "C1", "answer", ""), pstream(1, 5000, 5, true, "", "heartbeat", ""),
-		pstream(2, 5001, 8, true, "", "listen", ""), pstream(2, 5001, 9, true, "C1", "invite", "payload.reconnect: [token]")}}
-	listened := &table.Dataset{Flows: moved.Flows, Calls: moved.Calls, Signals: moved.Signals[:4]}
-	second := &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, 30), line(2, 5001, 8, 30)}, Calls: moved.Calls, Signals: moved.Signals[:4]}
+		pstream(2, 5001, 8, true, "", "listen", ""), pstream(2, 5001, 9, true, "C1", "invite", "payload.reconnect: [token]"))}
+	listened := &table.Dataset{Flows: moved.Flows, Calls: moved.Calls, Signals: packed.Of(moved.Signals.Slice()[:4]...)}
+	second := &table.Dataset{Flows: []sessions.Flow{line(1, 5000, 0, 30), line(2, 5001, 8, 30)}, Calls: moved.Calls, Signals: packed.Of(moved.Signals.Slice()[:4]...)}
 	silent := func(outcome string, s ...sessions.Signal) *table.Dataset {
 		c := call("C1", "sip", outcome)
-		return &table.Dataset{Calls: []sessions.Call{c}, Signals: append([]sessions.Signal{sipSignal(1, true, "C1", "INVITE", 0, false, "")}, s...),
+		return &table.Dataset{Calls: []sessions.Call{c}, Signals: packed.Of(append([]sessions.Signal{sipSignal(1, true, "C1", "INVITE", 0, false, "")}, s...)...),
 			Captures: []decode.Capture{{File: "a.pcap", FirstAt: at(0), LastAt: at(60), Packets: 5}}}
 	}
 	rang := silent("cancelled")
@@ -271,7 +273,7 @@ func ruleCases() map[string][]ruleCase {
 	undelivered.ErrorCode = num(30003)
 	ucs2 := ucs2Of(1)
 	http429 := sessions.Signal{Protocol: "http", At: at(1), Kind: "429", StatusCode: num(429), Src: "198.51.100.1", Dst: "192.0.2.10", File: "a.pcap", Frame: num(3)}
-	limited := &table.Dataset{Signals: []sessions.Signal{http429}, Hosts: []sessions.Host{{Address: "198.51.100.1", Names: []string{"api.twilio.com"}, NamesBy: []string{"sni"}, Provider: "Twilio", ProviderBy: "name"}}}
+	limited := &table.Dataset{Signals: packed.Of(http429), Hosts: []sessions.Host{{Address: "198.51.100.1", Names: []string{"api.twilio.com"}, NamesBy: []string{"sni"}, Provider: "Twilio", ProviderBy: "name"}}}
 	foreign := &table.Dataset{Signals: limited.Signals, Hosts: []sessions.Host{{Address: "198.51.100.1"}}}
 	clock := func(lo, hi float64) *table.Dataset {
 		return &table.Dataset{Clocks: []sessions.Clock{{Host: "198.51.100.1", By: "http-date", Samples: 5, OffsetLowMS: flt(lo), OffsetHighMS: flt(hi)}},
@@ -379,9 +381,9 @@ func ruleCases() map[string][]ruleCase {
 		"hangup-error": {
 			{lineOf(9, pstream(1, 5000, 1, false, "C1", "hangup", "payload.callsid: CA1\npayload.error.code: 31005\npayload.error.message: Gateway \"error\"")), []string{`hung up with error 31005 (connection error): "Gateway \"error\""`}},
 			{lineOf(9, pstream(1, 5000, 1, false, "C1", "hangup", "payload.callsid: CA1\ntype: hangup")), nil},
-			{&table.Dataset{Signals: []sessions.Signal{sipSignal(1, true, "C1", "BYE", 0, false, bye+"Reason: Q.850;cause=41;text=\"x\"")}}, []string{"Q.850 cause 41, temporary failure"}},
-			{&table.Dataset{Signals: []sessions.Signal{sipSignal(1, true, "C1", "BYE", 0, false, bye+"Reason: SIP ;cause=503 ;text=\"x\"")}}, []string{"SIP status 503"}},
-			{&table.Dataset{Signals: []sessions.Signal{sipSignal(1, true, "C1", "BYE", 0, false, bye+"Reason: Q.850;cause=16;text=\"Normal call clearing\""), sipSignal(2, true, "C2", "BYE", 0, false, bye)}}, nil},
+			{&table.Dataset{Signals: packed.Of(sipSignal(1, true, "C1", "BYE", 0, false, bye+"Reason: Q.850;cause=41;text=\"x\""))}, []string{"Q.850 cause 41, temporary failure"}},
+			{&table.Dataset{Signals: packed.Of(sipSignal(1, true, "C1", "BYE", 0, false, bye+"Reason: SIP ;cause=503 ;text=\"x\""))}, []string{"SIP status 503"}},
+			{&table.Dataset{Signals: packed.Of(sipSignal(1, true, "C1", "BYE", 0, false, bye+"Reason: Q.850;cause=16;text=\"Normal call clearing\""), sipSignal(2, true, "C2", "BYE", 0, false, bye))}, nil},
 		},
 		"reject-early": {
 			{lineOf(9, listen, rejected), []string{"hung up a call that the client 192.0.2.10 never saw an invite of"}},
@@ -392,7 +394,7 @@ func ruleCases() map[string][]ruleCase {
 			{moved, []string{"moved to a new connection, 4.0 s after the last message on the old one (invite with the same CallSid)"}},
 			{listened, []string{"3.0 s after the last message on the old one (listen while the call was up)"}},
 			{second, nil}, // a second client beside the first
-			{&table.Dataset{Flows: moved.Flows, Calls: moved.Calls, Signals: moved.Signals[:3]}, nil},
+			{&table.Dataset{Flows: moved.Flows, Calls: moved.Calls, Signals: packed.Of(moved.Signals.Slice()[:3]...)}, nil},
 		},
 		"heartbeat-lost": {
 			{lineOf(40, listen, beat(10), beat(30), beat(39)), []string{"for 20.0 s between 192.0.2.10 and 198.51.100.1, from this one to the next message"}},

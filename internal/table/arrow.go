@@ -13,8 +13,9 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 )
 
-// arrowBatch is the number of rows of a record batch.
-const arrowBatch = 64 << 10
+// arrowBatch is the number of rows of a record batch: what is unpacked and
+// built at once.
+const arrowBatch = 32 << 10
 
 func (c *column) arrowType(dictionary bool) arrow.DataType {
 	switch c.kind {
@@ -130,6 +131,7 @@ func writeArrowMem(w io.Writer, s *selection, mem memory.Allocator) error {
 }
 
 func (s *selection) writeBatch(out *ipc.FileWriter, sc *arrow.Schema, dicts []arrow.Array, from, to int, mem memory.Allocator) error {
+	s.load(from, to)
 	arrays := make([]arrow.Array, len(s.cols))
 	defer func() {
 		for _, a := range arrays {

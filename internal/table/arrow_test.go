@@ -22,6 +22,7 @@ import (
 	"github.com/apache/arrow/go/v17/arrow/memory"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/packed"
 	"github.com/twtrace/twtrace/sessions"
 )
 
@@ -29,7 +30,7 @@ import (
 func TestArrowReadBack(t *testing.T) {
 	d := randomDataset(11, 500)
 	for i := range arrowBatch + 10 { // more than one batch with dictionaries
-		d.Signals = append(d.Signals, sessions.Signal{Experiment: "e", At: decode.Time(1e18) + decode.Time(i), Protocol: []string{"sip", "tls", ""}[i%3]})
+		d.Signals.Add(sessions.Signal{Experiment: "e", At: decode.Time(1e18) + decode.Time(i), Protocol: []string{"sip", "tls", ""}[i%3]})
 	}
 	for _, s := range Schemas() {
 		sp := find(s.Name)
@@ -60,14 +61,14 @@ func TestArrowReadBack(t *testing.T) {
 				t.Errorf("%s.%s: description %q", s.Name, f.Name, v)
 			}
 		}
-		at := 0
+		at, rows := 0, sp.slice(d)
 		for n := range r.NumRecords() {
 			rec, err := r.Record(n)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i := range int(rec.NumRows()) {
-				row := sp.slice(d).Index(at)
+				row := rows.Index(at)
 				at++
 				for k := range sp.cols {
 					c := &sp.cols[k]
@@ -236,6 +237,7 @@ print(json.dumps(out))
 		if r.Meta != s.Columns[1].Doc {
 			t.Errorf("%s: description %q, wanted %q", s.Name, r.Meta, s.Columns[1].Doc)
 		}
+		rows := find(s.Name).slice(d)
 		for k, c := range s.Columns {
 			// DuckDB 1 holds times with a zone in microseconds, DuckDB 2 in ns.
 			if got := strings.Replace(r.Types[c.Name], "TIMESTAMPTZ_NS", "TIMESTAMP WITH TIME ZONE", 1); got != types[c.Type] {
@@ -243,7 +245,7 @@ print(json.dumps(out))
 			}
 			nulls := 0
 			for i := range 300 {
-				if find(s.Name).cols[k].cell(find(s.Name).slice(d).Index(i)).null {
+				if find(s.Name).cols[k].cell(rows.Index(i)).null {
 					nulls++
 				}
 			}
@@ -260,7 +262,7 @@ print(json.dumps(out))
 		t.Errorf("DuckDB reads %s", duck)
 	}
 	high := 0
-	for _, s := range d.Signals {
+	for _, s := range d.Signals.All() {
 		if s.SrcPort.Known && s.SrcPort.V > 1<<31 {
 			high++
 		}
@@ -302,10 +304,11 @@ print(json.dumps(out))
 		if n := got.Len(name); n != d.Len(name) {
 			t.Fatalf("%s: %d rows, wanted %d", f.Name(), n, d.Len(name))
 		}
-		for i := range sp.slice(d).Len() {
+		wanted, found := sp.slice(d), sp.slice(got)
+		for i := range wanted.Len() {
 			for k := range sp.cols {
 				c := &sp.cols[k]
-				want, have := c.cell(sp.slice(d).Index(i)), c.cell(sp.slice(got).Index(i))
+				want, have := c.cell(wanted.Index(i)), c.cell(found.Index(i))
 				if c.compare(want, have) != 0 {
 					t.Fatalf("%s row %d column %s: %+v, wanted %+v", f.Name(), i, c.Name, have, want)
 				}
@@ -538,9 +541,11 @@ func BenchmarkCheck(b *testing.B) {
 
 func BenchmarkRedact(b *testing.B) {
 	d := messages(50_000)
-	detail := strings.Repeat(dirty().Signals[0].Detail, 8)
+	signals := dirty().Signals
+	text := signals.At(0).Detail.String()
+	detail := packed.NewText(strings.Repeat(text, 8))
 	for i := range 20_000 {
-		d.Signals = append(d.Signals, sessions.Signal{CallID: fmt.Sprint("call", i%500), Src: "10.0.0.1", Detail: detail})
+		d.Signals.Add(sessions.Signal{CallID: fmt.Sprint("call", i%500), Src: "10.0.0.1", Detail: detail})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

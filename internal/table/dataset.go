@@ -37,11 +37,11 @@ type Dataset struct {
 	Flows           []sessions.Flow
 	Calls           []sessions.Call
 	Legs            []sessions.Leg
-	Signals         []sessions.Signal
+	Signals         sessions.Signals // packed, as there are many
 	Arrivals        []sessions.Arrival
 	CallResources   []sessions.CallResource
 	Streams         []sessions.Stream
-	StreamIntervals []sessions.StreamInterval
+	StreamIntervals sessions.StreamIntervals
 	Messages        []sessions.Message
 	Rates           []rates.Rate
 	Clocks          []sessions.Clock

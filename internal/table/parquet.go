@@ -27,7 +27,11 @@ import (
 
 // rowGroup is the number of rows of a row group: it bounds what writer and
 // reader hold in memory.
-const rowGroup = 128 << 10
+const rowGroup = 32 << 10
+
+// rowsAtOnce is how many rows are handed to the library together, a multiple
+// of the number that it takes at once itself.
+const rowsAtOnce = 4 << 10
 
 // writeParquet writes a selection as one Parquet file. package parquet/file is
 // used and not pqarrow, which would link gRPC and triple the binary.
@@ -83,14 +87,21 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 	var p columns
 	for from := 0; from < s.n; from += rowGroup {
 		to := min(s.n, from+rowGroup)
+		s.load(from, to)
 		group := out.AppendRowGroup()
 		for _, c := range s.cols {
 			cw, err := group.NextColumn()
 			if err != nil {
 				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
 			}
-			if err := p.write(cw, s, c, from, to); err != nil {
-				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
+			step := rowsAtOnce
+			if c.kind.list() {
+				step = rowGroup // its levels are more than its rows
+			}
+			for i := from; i < to; i += step {
+				if err := p.write(cw, s, c, i, min(to, i+step)); err != nil {
+					return fmt.Errorf("parquet: column %s: %w", c.Name, err)
+				}
 			}
 			if err := cw.Close(); err != nil {
 				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
@@ -381,7 +392,9 @@ func WriteDir(create func(name string) (io.WriteCloser, error), d *Dataset, with
 		}
 		for _, name := range names {
 			part := *all
-			part.index, part.n = rows[name], len(rows[name])
+			if part.n = len(rows[name]); len(names) > 1 {
+				part.index = rows[name]
+			}
 			if err := write(dir+FileName(name)+".parquet", func(w io.Writer) error { return writeParquet(w, &part) }); err != nil {
 				return err
 			}

@@ -113,8 +113,8 @@ func readParquet(data []byte, d *Dataset, sp *spec) error {
 				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
 			}
 		}
-		all := sp.slice(d)
-		all.Set(reflect.AppendSlice(all, rows))
+		all := sp.list(d)
+		all.add(rows)
 	}
 	return nil
 }
@@ -714,7 +714,7 @@ func (c *column) set(row reflect.Value, v *values, i int, l *leaf) error {
 		}
 		f.SetInt(n * l.nsPerOne)
 	case kindText:
-		f.SetString(v.texts[i])
+		c.setText(f, v.texts[i])
 	case kindEnum:
 		at := slices.Index(c.Enum, v.texts[i])
 		if at < 0 && v.texts[i] != "" {

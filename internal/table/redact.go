@@ -96,7 +96,7 @@ type redactor struct {
 func (r *redactor) each(d *Dataset, f func(k class, s string) string) {
 	for i := range specs {
 		sp := &specs[i]
-		rows := sp.slice(d)
+		rows := sp.list(d)
 		for k := range sp.cols {
 			c := &sp.cols[k]
 			class := classOf(sp.schema.Name, c)
@@ -105,18 +105,16 @@ func (r *redactor) each(d *Dataset, f func(k class, s string) string) {
 			}
 			switch c.kind {
 			case kindText:
-				for j := range rows.Len() {
-					v := rows.Index(j).Field(c.field)
-					if s := v.String(); s != "" {
+				rows.change(func(row reflect.Value) {
+					v := row.Field(c.field)
+					if s := c.text(v); s != "" {
 						if t := f(class, s); t != s {
-							v.SetString(t)
+							c.setText(v, t)
 						}
 					}
-				}
+				})
 			case kindTexts:
-				for j := range rows.Len() {
-					r.list(rows.Index(j).Field(c.field), func(s string) string { return f(class, s) })
-				}
+				rows.change(func(row reflect.Value) { r.list(row.Field(c.field), func(s string) string { return f(class, s) }) })
 			}
 		}
 	}

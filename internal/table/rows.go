@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/twtrace/twtrace/internal/packed"
 )
 
 // cell is one value of any column. Which field holds it follows from the
@@ -40,7 +42,7 @@ func (c *column) cell(row reflect.Value) (v cell) {
 		v.i = f.Int()
 		v.null = v.i == 0 && c.Nullable
 	case kindText:
-		v.s = cleanUTF8(f.String())
+		v.s = cleanUTF8(c.text(f))
 		v.null = v.s == "" && c.Nullable
 	case kindEnum:
 		v.s = f.String()
@@ -111,12 +113,126 @@ func (c *column) compare(a, b cell) int {
 	return cmp.Compare(a.i, b.i)
 }
 
-func (sp *spec) slice(d *Dataset) reflect.Value { return reflect.ValueOf(d).Elem().Field(sp.field) }
+// text is the value of a field of kindText.
+func (c *column) text(f reflect.Value) string {
+	if c.packed {
+		return f.Addr().Interface().(*packed.Text).String()
+	}
+	return f.String()
+}
+
+// setText sets it.
+func (c *column) setText(f reflect.Value, s string) {
+	if c.packed {
+		*f.Addr().Interface().(*packed.Text) = packed.NewText(s)
+		return
+	}
+	f.SetString(s)
+}
+
+// rowType is the type of the rows in a field of Dataset.
+func rowType(field reflect.Type) (row reflect.Type, isPacked bool) {
+	if t, ok := reflect.New(field).Interface().(packed.Table); ok {
+		return t.RowType(), true
+	}
+	return field.Elem(), false
+}
+
+// list is the rows of a table in a dataset.
+type list struct {
+	slice  reflect.Value
+	packed packed.Table // nil for a slice
+	row    reflect.Type
+}
+
+func (sp *spec) list(d *Dataset) list {
+	l := list{slice: reflect.ValueOf(d).Elem().Field(sp.field), row: sp.row}
+	if sp.packed {
+		l.packed = l.slice.Addr().Interface().(packed.Table)
+	}
+	return l
+}
+
+func (l *list) Len() int {
+	if l.packed != nil {
+		return l.packed.Len()
+	}
+	return l.slice.Len()
+}
+
+// cursor looks at rows one after the other.
+type cursor struct {
+	list
+	scratch reflect.Value // a packed row is unpacked here
+	target  any           // its address
+}
+
+func (l list) cursor() *cursor {
+	c := &cursor{list: l}
+	if l.packed != nil {
+		p := reflect.New(l.row)
+		c.scratch, c.target = p.Elem(), p.Interface()
+	}
+	return c
+}
+
+// at is row i, until at is called again. What is changed in it is lost where
+// rows are packed.
+func (c *cursor) at(i int) reflect.Value {
+	if c.packed == nil {
+		return c.slice.Index(i)
+	}
+	c.packed.Unpack(i, c.target)
+	return c.scratch
+}
+
+// change lets f change every row.
+func (l *list) change(f func(row reflect.Value)) {
+	if l.packed != nil {
+		l.packed.ChangeAny(func(row any) { f(reflect.ValueOf(row).Elem()) })
+		return
+	}
+	for i := range l.slice.Len() {
+		f(l.slice.Index(i))
+	}
+}
+
+// add appends rows, a slice of them.
+func (l *list) add(rows reflect.Value) {
+	if l.packed != nil {
+		l.packed.Pack(rows.Interface())
+		return
+	}
+	l.slice.Set(reflect.AppendSlice(l.slice, rows))
+}
+
+// join appends the rows of o.
+func (l *list) join(o list) {
+	if l.packed != nil {
+		l.packed.Join(o.packed)
+		return
+	}
+	l.add(o.slice)
+}
+
+// reorder gives row order[i] place i.
+func (l *list) reorder(order []int) {
+	if l.packed != nil {
+		l.packed.Reorder(order)
+		return
+	}
+	out := reflect.MakeSlice(l.slice.Type(), len(order), len(order))
+	for j, k := range order {
+		out.Index(j).Set(l.slice.Index(k))
+	}
+	l.slice.Set(out)
+}
 
 // Len is the number of rows of a table; 0 for a table that is none.
 func (d *Dataset) Len(table string) int {
 	if sp := find(table); sp != nil {
-		return sp.slice(d).Len()
+		l := sp.list(d)
+		return l.Len()
 	}
 	return 0
 }
@@ -124,18 +240,16 @@ func (d *Dataset) Len(table string) int {
 // SetExperiment writes name into column experiment of every row.
 func (d *Dataset) SetExperiment(name string) {
 	for i := range specs {
-		rows := specs[i].slice(d)
-		for j := range rows.Len() {
-			rows.Index(j).Field(specs[i].cols[0].field).SetString(name)
-		}
+		rows := specs[i].list(d)
+		rows.change(func(row reflect.Value) { row.Field(specs[i].cols[0].field).SetString(name) })
 	}
 }
 
 // Append adds the rows of o behind those of d. Lists stay shared.
 func (d *Dataset) Append(o *Dataset) {
 	for i := range specs {
-		rows := specs[i].slice(d)
-		rows.Set(reflect.AppendSlice(rows, specs[i].slice(o)))
+		rows := specs[i].list(d)
+		rows.join(specs[i].list(o))
 	}
 }
 
@@ -230,11 +344,12 @@ func (d *Dataset) Sort() {
 }
 
 func (sp *spec) sort(d *Dataset) {
-	rows := sp.slice(d)
+	rows := sp.list(d)
 	n := rows.Len()
 	if n < 2 {
 		return
 	}
+	left, right := rows.cursor(), rows.cursor()
 	// The first columns decide nearly always; their values are taken out once.
 	fast := 0
 	for fast < len(sp.order) && fast < 4 && sp.order[fast].col.kind != kindFloat && !sp.order[fast].col.kind.list() {
@@ -244,8 +359,9 @@ func (sp *spec) sort(d *Dataset) {
 	idx := make([]int, n)
 	for j := range n {
 		idx[j] = j
+		row := left.at(j)
 		for k := range fast {
-			keys = append(keys, sp.order[k].key(rows.Index(j)))
+			keys = append(keys, sp.order[k].key(row))
 		}
 	}
 	compare := func(a, b int) int {
@@ -258,7 +374,7 @@ func (sp *spec) sort(d *Dataset) {
 				return r
 			}
 		}
-		x, y := rows.Index(a), rows.Index(b)
+		x, y := left.at(a), right.at(b)
 		for k := range sp.order {
 			if r := sp.order[k].compare(x, y); r != 0 {
 				return r
@@ -270,11 +386,7 @@ func (sp *spec) sort(d *Dataset) {
 		return
 	}
 	slices.SortStableFunc(idx, compare)
-	out := reflect.MakeSlice(rows.Type(), n, n)
-	for j, k := range idx {
-		out.Index(j).Set(rows.Index(k))
-	}
-	rows.Set(out)
+	rows.reorder(idx)
 }
 
 // Check verifies what the contract promises of every dataset: keys unique
@@ -290,13 +402,14 @@ func (d *Dataset) Check() error {
 }
 
 func (sp *spec) check(d *Dataset) error {
-	rows := sp.slice(d)
+	rows := sp.list(d)
+	at := rows.cursor()
 	hasKey := slices.ContainsFunc(sp.cols, func(c column) bool { return c.Key })
 	// Half a SHA-256 stands for a key: 16 bytes a row, whatever its length.
 	seen := make(map[[16]byte]int, rows.Len())
 	var key []byte
 	for j := range rows.Len() {
-		row := rows.Index(j)
+		row := at.at(j)
 		key = key[:0]
 		for k := range sp.cols {
 			c := &sp.cols[k]

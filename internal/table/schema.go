@@ -1,7 +1,8 @@
 // Package table is TABLES.md as code: the tables that twtrace writes, prints
 // and reads back.
 //
-// A table is a slice of tagged row structs in [Dataset]. From the tags, by one
+// A table is tagged row structs in [Dataset]: a slice, or packed where there
+// may be very many. From the tags, by one
 // pass of reflection at start, come the [Schema] and every written form: Arrow
 // IPC, Parquet, CSV, JSON, NDJSON and aligned text. So files, printed tables
 // and reports show the same rows under the same names.
@@ -30,6 +31,7 @@ import (
 	"strings"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/internal/packed"
 )
 
 // SchemaVersion grows when a column is renamed or retyped; a new column does
@@ -79,15 +81,17 @@ func (k kind) number() bool { return k == kindInt || k == kindUint || k == kindF
 // column is a Column and the way to it in its row struct.
 type column struct {
 	Column
-	kind  kind
-	field int
-	opt   bool
+	kind   kind
+	field  int
+	opt    bool
+	packed bool // text that is a packed.Text
 }
 
 // spec is a table: its schema, its place in Dataset and its columns.
 type spec struct {
 	schema Schema
 	field  int
+	packed bool // rows are a packed.Table, else a slice
 	row    reflect.Type
 	cols   []column
 	order  []order
@@ -127,7 +131,7 @@ func buildSpecs() []spec {
 		sp := &out[i]
 		sp.schema = Schema{Name: t.name, Doc: t.doc}
 		sp.field = i
-		sp.row = d.Field(i).Type.Elem()
+		sp.row, sp.packed = rowType(d.Field(i).Type)
 		keys := 0
 		for j := range sp.row.NumField() {
 			if sp.row.Field(j).Tag.Get("key") != "" {
@@ -170,6 +174,8 @@ func newColumn(f reflect.StructField, keys int) column {
 		c.kind = kindEnum
 	case t.Kind() == reflect.String:
 		c.kind = kindText
+	case t == reflect.TypeFor[packed.Text]():
+		c.kind, c.packed = kindText, true
 	case t == reflect.TypeFor[int64]():
 		c.kind = kindInt
 	case t == reflect.TypeFor[uint32]():

@@ -595,8 +595,11 @@ func fraction(ns int64) int {
 // experiments tells whether the rows are of more than one experiment.
 func (s *selection) experiments() bool {
 	c := &s.spec.cols[0]
-	for i := 1; i < s.n; i++ {
-		if c.cell(s.row(i)).s != c.cell(s.row(0)).s {
+	first := ""
+	for i := range s.n {
+		if name := c.cell(s.row(i)).s; i == 0 {
+			first = name
+		} else if name != first {
 			return true
 		}
 	}

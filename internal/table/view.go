@@ -253,22 +253,55 @@ func (t *test) order(r int) bool {
 // written.
 type selection struct {
 	spec  *spec
-	rows  reflect.Value
+	rows  list
 	cols  []*column
 	index []int // nil is every row in order
 	n     int
 	total int // rows of the table
+
+	// Packed rows are unpacked some at a time: part has those from from on.
+	part reflect.Value
+	from int
 }
 
+// few is how many rows are unpacked when nobody said which.
+const few = 256
+
+// row is row i, until others are asked for that load did not name together
+// with it.
 func (s *selection) row(i int) reflect.Value {
-	if s.index != nil {
-		i = s.index[i]
+	if s.rows.packed == nil {
+		return s.rows.slice.Index(s.number(i))
 	}
-	return s.rows.Index(i)
+	if !s.part.IsValid() || i < s.from || i >= s.from+s.part.Len() {
+		s.load(i, min(s.n, i+few))
+	}
+	return s.part.Index(i - s.from)
+}
+
+func (s *selection) number(i int) int {
+	if s.index != nil {
+		return s.index[i]
+	}
+	return i
+}
+
+// load makes rows from up to to be at hand together.
+func (s *selection) load(from, to int) {
+	if s.rows.packed == nil {
+		return
+	}
+	if !s.part.IsValid() || s.part.Cap() < to-from {
+		s.part = reflect.MakeSlice(reflect.SliceOf(s.spec.row), to-from, to-from)
+	}
+	s.from, s.part = from, s.part.Slice(0, to-from)
+	for i := range to - from {
+		s.rows.packed.Unpack(s.number(from+i), s.part.Index(i).Addr().Interface())
+	}
 }
 
 func pick(d *Dataset, sp *spec, v View) (*selection, error) {
-	s := &selection{spec: sp, rows: sp.slice(d)}
+	s := &selection{spec: sp, rows: sp.list(d)}
 	s.total = s.rows.Len()
 	if len(v.Columns) == 0 {
 		for i := range sp.cols {
@@ -311,11 +344,12 @@ func pick(d *Dataset, sp *spec, v View) (*selection, error) {
 	}
 
 	s.n = s.total
+	left, right := s.rows.cursor(), s.rows.cursor()
 	if len(tests) > 0 || len(sorts) > 0 {
 		s.index = make([]int, 0, s.total)
 	rows:
 		for i := range s.total {
-			row := s.rows.Index(i)
+			row := left.at(i)
 			for k := range tests {
 				if !tests[k].holds(row) {
 					continue rows
@@ -330,7 +364,7 @@ func pick(d *Dataset, sp *spec, v View) (*selection, error) {
 	}
 	if len(sorts) > 0 {
 		slices.SortStableFunc(s.index, func(a, b int) int {
-			x, y := s.rows.Index(a), s.rows.Index(b)
+			x, y := left.at(a), right.at(b)
 			for _, o := range sorts {
 				p, q := o.col.cell(x), o.col.cell(y)
 				if p.null != q.null {
