@@ -775,6 +775,21 @@ func (f *flows) callTable(calls []int, most int) *Table {
 	return t
 }
 
+// sequence is what the rungs of some calls have in common.
+type sequence struct {
+	keys  []string
+	place map[string]int // of a key
+	calls int
+}
+
+func newSequence(keys []string) *sequence {
+	s := &sequence{keys: keys, place: make(map[string]int, len(keys))}
+	for i, k := range keys {
+		s.place[k] = i
+	}
+	return s
+}
+
 // typical picks the call of a scenario that is nearest to all: among those with
 // the most frequent sequence of rungs, the one whose times differ least from
 // the medians. Beside each of its rungs stands the time since the rung above,
@@ -782,45 +797,54 @@ func (f *flows) callTable(calls []int, most int) *Table {
 func (f *flows) typical(calls []int, id string) (*Ladder, string) {
 	type laid struct {
 		call int
-		seq  string
-		at   map[string]int64
+		seq  *sequence
+		at   []int64 // of each of its keys
 	}
 	all := make([]laid, 0, min(len(calls), 20000))
-	freq := map[string]int{}
+	seqs := map[string]*sequence{} // most calls have the same
 	for n, i := range calls {
 		if n >= 20000 {
 			break // a sample of 20 000 says the same
 		}
 		l := f.build(&f.d.Calls[i], "", false)
-		x := laid{call: i, at: map[string]int64{}}
-		var b strings.Builder
+		x := laid{call: i}
+		var keys []string
 		for _, r := range l.Rows {
 			switch {
 			case r.Kind == "message" && r.key != "":
-				b.WriteString(r.key + ";")
-				x.at[r.key] = r.At
+				keys, x.at = append(keys, r.key), append(x.at, r.At)
 			case r.Kind == "media":
-				k := "media|" + strconv.Itoa(r.From) + "|" + strconv.Itoa(r.To)
-				b.WriteString(k + ";")
-				x.at[k] = r.At
+				keys, x.at = append(keys, "media|"+strconv.Itoa(r.From)+"|"+strconv.Itoa(r.To)), append(x.at, r.At)
 			}
 		}
-		x.seq = b.String()
-		freq[x.seq]++
+		text := strings.Join(keys, ";")
+		if x.seq = seqs[text]; x.seq == nil {
+			x.seq = newSequence(keys)
+			seqs[text] = x.seq
+		}
+		x.seq.calls++
 		all = append(all, x)
 	}
-	bestSeq := ""
-	for _, x := range all { // first of the most frequent, in order of calls
-		if bestSeq == "" || freq[x.seq] > freq[bestSeq] {
-			bestSeq = x.seq
+	best := -1
+	for n, x := range all { // first of the most frequent, in order of calls
+		if best < 0 || len(all[best].seq.keys) == 0 || x.seq.calls > all[best].seq.calls {
+			best = n
 		}
 	}
-	keys := strings.Split(strings.TrimSuffix(bestSeq, ";"), ";")
+	if best < 0 {
+		return nil, ""
+	}
+	bestSeq := all[best].seq
+	keys := bestSeq.keys
 	values := map[string][]float64{}
 	for _, x := range all {
 		prev, ok := int64(0), false
 		for _, k := range keys {
-			at, has := x.at[k]
+			n, has := x.seq.place[k]
+			at := int64(0)
+			if has {
+				at = x.at[n]
+			}
 			if has && ok {
 				values[k] = append(values[k], float64(at-prev))
 			}
@@ -830,14 +854,15 @@ func (f *flows) typical(calls []int, id string) (*Ladder, string) {
 	for _, v := range values {
 		slices.Sort(v)
 	}
-	best, bestD := -1, math.Inf(1)
+	best = -1
+	bestD := math.Inf(1)
 	for n, x := range all {
 		if x.seq != bestSeq {
 			continue
 		}
 		d, prev := 0.0, int64(0)
 		for k, key := range keys {
-			at := x.at[key]
+			at := x.at[k]
 			if v := values[key]; k > 0 && len(v) > 0 {
 				// Compared as ratios: a phase of 1 ms weighs as one of 1 s.
 				m := quantile(v, 0.5)
@@ -902,8 +927,8 @@ func (f *flows) typical(calls []int, id string) (*Ladder, string) {
 	case len(calls) < 5:
 		caption = plural(int64(len(calls)), "call", "calls") + " went this way, too few for a median: each value stands for itself, as time since the rung above."
 	}
-	if freq[bestSeq] < len(all) {
-		caption += " " + count(int64(freq[bestSeq])) + " of " + count(int64(len(all))) + " have exactly these messages; the others count where they have both rungs."
+	if bestSeq.calls < len(all) {
+		caption += " " + count(int64(bestSeq.calls)) + " of " + count(int64(len(all))) + " have exactly these messages; the others count where they have both rungs."
 	}
 	return &out, caption
 }

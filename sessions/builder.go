@@ -55,6 +55,7 @@ type Builder struct {
 	dialogs  []*dialog
 	refers   map[string][]refer // by target
 	sdp      sdp.Session
+	codecs   [][]sdp.Codec // that offers and answers gave
 	signals  Signals
 	speaking []int32  // number of the dialog of each signal, 0 none
 	answers  []answer // of signals
@@ -355,7 +356,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.inferCalls(t, flows, list, last)
 	b.applyReports(list)
 	media := mediaOf(flows, list)
-	b.streams = nil
+	b.streams, b.ends, b.sip, b.frags, b.setups = nil, nil, nil, nil, nil // from here on rows are made
 	t.Streams = make([]Stream, len(list))
 	for i, s := range list {
 		s.id = uint32(i + 1)
@@ -375,6 +376,7 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.resources.rows(t, b.files, b.callIDs)
 	b.joinWitnesses(t)
 	b.signalRows(t)
+	b.dialogs, b.speaking, b.signals = nil, nil, Signals{}
 	makeArrivals(t, b)
 	b.waits(t, b.clockRows(t))
 	b.postRows(t)

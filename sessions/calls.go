@@ -19,6 +19,7 @@ const latencyBoundMS = 50
 func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, end Time) {
 	j := newJoiner()
 	var rows []*callRow
+	t.Legs = make([]Leg, 0, len(b.dialogs))
 	for _, c := range b.dialogs {
 		if !c.isCall {
 			continue
@@ -38,6 +39,10 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 		c.row = i
 		rows[i].legs = append(rows[i].legs, c)
 		t.Legs = append(t.Legs, leg)
+	}
+	t.Calls = make([]Call, len(rows))
+	for i, r := range rows {
+		r.Call = &t.Calls[i]
 	}
 	used := b.callIDs
 	for n, r := range rows {
@@ -80,7 +85,6 @@ func (b *Builder) makeCalls(t *Trace, streams []*stream, observed netip.Addr, en
 	}
 	b.applySetups(rows, streams)
 	for _, r := range rows {
-		t.Calls = append(t.Calls, r.Call)
 		if r.lateMS > 0 {
 			t.Late = append(t.Late, Late{r.CallID, r.lateMS})
 		}
@@ -113,7 +117,7 @@ func (s *stream) dstIsCallee() bool {
 }
 
 type callRow struct {
-	Call
+	*Call
 	legs   []*dialog
 	lateMS float64 // its arrival was carried by bytes that came late, by so much at most
 }

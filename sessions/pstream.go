@@ -3,7 +3,6 @@ package sessions
 import (
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/twtrace/twtrace/decode"
@@ -216,7 +215,7 @@ func (b *Builder) bindICE(c *dialog, ev *decode.Event, text []byte) {
 	for i := range b.sdp.Media {
 		md := &b.sdp.Media[i]
 		b.noteFragment(md.ICEUfrag, c)
-		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: true, caller: caller, level: levelOf(md), codecs: slices.Clone(md.Codecs)}
+		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: true, caller: caller, level: levelOf(md), codecs: b.sharedCodecs(md.Codecs)}
 		if a := md.Addr.IP.Unmap(); a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && md.Port > 9 && md.Port <= 65535 {
 			b.bind(netip.AddrPortFrom(a, uint16(md.Port)), bd)
 		}

@@ -58,7 +58,10 @@ func (b *bursts) close() {
 
 // losses is the structure with what is still in the window decided as well.
 func (s *stream) losses() bursts {
-	b := s.loss
+	var b bursts
+	if s.loss != nil {
+		b = *s.loss
+	}
 	for i := max(s.baseSeq, s.maxSeq-seqWindow+1); i < s.maxSeq; i++ {
 		if !s.seen(i) {
 			b.lose(i, 1)

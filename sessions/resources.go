@@ -326,7 +326,7 @@ func makeArrivals(t *Trace, b *Builder) {
 		Arrival
 		order int64 // place among resources of the same second
 	}
-	var items []item
+	items := make([]item, 0, len(t.Calls))
 	bySID := map[string]int{}
 	ascending := exportedOldestFirst(t.CallResources)
 	for i := range t.CallResources {

@@ -125,14 +125,12 @@ func (b *Builder) applyReports(list []*stream) {
 		if r == nil || longest[s.ssrc] != s {
 			continue
 		}
-		s.fractionLost, s.fractionLostN = r.lost, r.lostN
-		s.remoteJitter, s.remoteJitterN = r.jitter, r.jitterN
-		s.rtt, s.rttN = r.rtt, r.rttN
-		if s.fractionLostN == 0 && r.voipLost.Known {
-			s.fractionLost, s.fractionLostN = r.voipLost.V, 1
+		s.reports = r
+		if r.lostN == 0 && r.voipLost.Known {
+			r.lost, r.lostN = r.voipLost.V, 1
 		}
-		if s.rttN == 0 && r.voipRTT.Known {
-			s.rtt, s.rttN = r.voipRTT.V, 1
+		if r.rttN == 0 && r.voipRTT.Known {
+			r.rtt, r.rttN = r.voipRTT.V, 1
 		}
 	}
 }

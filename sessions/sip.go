@@ -2,6 +2,7 @@ package sessions
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -86,6 +87,8 @@ const (
 	maxDetail    = 4096    // bytes of a signal's detail
 	maxMediaEnds = 8 << 20 // transport addresses of media
 	maxBindings  = 1 << 20 // offers for one address that are kept
+
+	maxCodecLists = 32 // that are looked for among those kept
 )
 
 // addSIP takes one SIP message.
@@ -97,8 +100,9 @@ func (b *Builder) addSIP(ev *decode.Event) {
 			b.capped("sip calls")
 			return
 		}
-		c = &dialog{kind: legSIP, callID: text(m.CallID), pos: ev.Pos, firstAt: ev.Time}
-		b.sip[string(m.CallID)] = c // as captured: text may have changed it
+		id := string(m.CallID)
+		c = &dialog{kind: legSIP, callID: strings.ToValidUTF8(id, "\uFFFD"), pos: ev.Pos, firstAt: ev.Time}
+		b.sip[id] = c // as captured
 		b.addDialog(c)
 	}
 	c.lastAt, c.last = ev.Time, ev.Pos.Frame
@@ -318,9 +322,23 @@ func (b *Builder) addSDP(c *dialog, m *sip.Message, ev *decode.Event, body []byt
 			continue // rejected, a host name, or hold by RFC 2543: no address in it
 		}
 		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: strings.Contains(md.Proto, "SAVP"), caller: caller, level: levelOf(md)}
-		bd.codecs = append(bd.codecs, md.Codecs...)
+		bd.codecs = b.sharedCodecs(md.Codecs)
 		b.bind(netip.AddrPortFrom(addr, uint16(md.Port)), bd)
 	}
+}
+
+// sharedCodecs keeps a list of codecs; equal lists, which most are, once.
+func (b *Builder) sharedCodecs(list []sdp.Codec) []sdp.Codec {
+	for _, known := range b.codecs {
+		if slices.Equal(known, list) {
+			return known
+		}
+	}
+	list = slices.Clone(list)
+	if len(b.codecs) < maxCodecLists {
+		b.codecs = append(b.codecs, list)
+	}
+	return list
 }
 
 func (b *Builder) bind(at netip.AddrPort, bd binding) {

@@ -64,12 +64,11 @@ type stream struct {
 
 	intervals []interval
 
-	loss  bursts // of numbers that left the window
+	loss  *bursts // of numbers that left the window; nil while none was lost
 	drift drift
 	sound sound
 
-	fractionLost, remoteJitter, rtt    float64 // sums of what RTCP said
-	fractionLostN, remoteJitterN, rttN int64
+	reports *ssrcReports // what RTCP said; nil when it said nothing
 
 	call *dialog
 	id   uint32
@@ -84,18 +83,26 @@ const (
 func (s *stream) seen(ext int64) bool { return s.window[ext/64%(seqWindow/64)]>>(ext%64)&1 == 1 }
 func (s *stream) mark(ext int64)      { s.window[ext/64%(seqWindow/64)] |= 1 << (ext % 64) }
 
+// lose takes n numbers from i on, all lost.
+func (s *stream) lose(i, n int64) {
+	if s.loss == nil {
+		s.loss = &bursts{}
+	}
+	s.loss.lose(i, n)
+}
+
 // advance clears the window between the highest number so far and ext. A
 // number that leaves it unseen is lost for good.
 func (s *stream) advance(ext int64) {
 	for i := s.maxSeq + 1; i <= min(ext, s.maxSeq+seqWindow); i++ {
 		w, bit := &s.window[i/64%(seqWindow/64)], uint64(1)<<(i%64)
 		if *w&bit == 0 && i-seqWindow >= s.baseSeq {
-			s.loss.lose(i-seqWindow, 1)
+			s.lose(i-seqWindow, 1)
 		}
 		*w &^= bit
 	}
 	if n := ext - s.maxSeq - seqWindow; n > 0 {
-		s.loss.lose(s.maxSeq+1, n) // they never were in it
+		s.lose(s.maxSeq+1, n) // they never were in it
 	}
 	s.maxSeq = ext
 }
@@ -133,7 +140,9 @@ func (s *stream) sequence(seq uint16) (fresh bool) {
 			return true
 		}
 		s.expectedDone += s.maxSeq - s.baseSeq + 1
-		s.loss = s.losses()
+		if b := s.losses(); b != (bursts{}) {
+			s.loss = &b
+		}
 		s.spans++
 		s.restart(seq)
 		return true
@@ -699,14 +708,16 @@ func (b *Builder) streamRow(s *stream) Stream {
 			r.ClockDriftPPM = s.drift.ppm(s.clock)
 		}
 	}
-	if s.fractionLostN > 0 {
-		r.RTCPFractionLost = decode.Some(s.fractionLost / float64(s.fractionLostN))
-	}
-	if s.remoteJitterN > 0 && s.clock > 0 {
-		r.RTCPJitterMS = decode.Some(s.remoteJitter / float64(s.remoteJitterN) * 1e3 / float64(s.clock))
-	}
-	if s.rttN > 0 {
-		r.RTCPRTTms = decode.Some(s.rtt / float64(s.rttN))
+	if said := s.reports; said != nil {
+		if said.lostN > 0 {
+			r.RTCPFractionLost = decode.Some(said.lost / float64(said.lostN))
+		}
+		if said.jitterN > 0 && s.clock > 0 {
+			r.RTCPJitterMS = decode.Some(said.jitter / float64(said.jitterN) * 1e3 / float64(s.clock))
+		}
+		if said.rttN > 0 {
+			r.RTCPRTTms = decode.Some(said.rtt / float64(said.rttN))
+		}
 	}
 	return r
 }

@@ -148,9 +148,13 @@ func (a *app) dataset(args []string) (*table.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(results) == 1 {
+		return results[0], nil
+	}
 	all := &table.Dataset{}
-	for _, d := range results {
+	for i, d := range results {
 		all.Append(d)
+		results[i] = nil
 	}
 	all.Sort()
 	return all, nil

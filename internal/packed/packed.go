@@ -16,6 +16,7 @@
 package packed
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -38,6 +39,7 @@ type Rows[T any] struct {
 	names  names
 	texts  texts
 	buf    []byte
+	spare  []byte // for the data of a chunk that grows
 }
 
 type chunk struct {
@@ -123,7 +125,8 @@ func (r *Rows[T]) add(row *T) {
 	}
 	if r.n%chunkRows == 0 {
 		r.seal()
-		r.chunks = append(r.chunks, chunk{starts: make([]uint32, 0, chunkRows)})
+		r.chunks = append(r.chunks, chunk{starts: make([]uint32, 0, chunkRows), data: r.spare[:0]})
+		r.spare = nil
 	}
 	c := &r.chunks[len(r.chunks)-1]
 	if len(c.starts) == 0 {
@@ -137,8 +140,9 @@ func (r *Rows[T]) add(row *T) {
 
 // seal frees what the last chunk has to spare.
 func (r *Rows[T]) seal() {
-	if n := len(r.chunks); n > 0 {
-		r.chunks[n-1].data = slices.Clip(slices.Clone(r.chunks[n-1].data))
+	if n := len(r.chunks); n > 0 && cap(r.chunks[n-1].data) > len(r.chunks[n-1].data) {
+		c := &r.chunks[n-1]
+		r.spare, c.data = c.data, slices.Clip(bytes.Clone(c.data))
 	}
 }
 
@@ -324,7 +328,7 @@ func (r *Rows[T]) Rest() {
 	r.seal()
 	r.names.ids = nil
 	r.texts.rest()
-	r.buf = nil
+	r.buf, r.spare = nil, nil
 }
 
 // Reorder gives row order[i] place i. order holds each number once.

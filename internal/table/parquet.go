@@ -168,7 +168,7 @@ func (s *selection) dictionary(c *column) bool {
 // a page on two cores, most of the time of a small file. This one keeps its
 // encoder. This package is the only one that imports the library.
 var registerZstd = sync.OnceFunc(func() {
-	enc, err := zstd.NewWriter(nil, zstd.WithZeroFrames(true), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true))
+	enc, err := zstd.NewWriter(nil, zstd.WithZeroFrames(true), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithLowerEncoderMem(true), zstd.WithEncoderConcurrency(1))
 	if err != nil {
 		panic("table: zstd options: " + err.Error())
 	}

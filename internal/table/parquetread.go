@@ -95,14 +95,20 @@ func readParquet(data []byte, d *Dataset, sp *spec) error {
 	r := &fileReader{data: data, budget: freeBytes + bytesPerByte*int64(len(data))}
 	defer r.close()
 	maxRows := freeRows + rowsPerByte*int64(len(data))
+	rows := 0
 	for _, g := range f.groups {
 		if maxRows -= g.rows; g.rows < 0 || maxRows < 0 {
 			return fmt.Errorf("parquet: more rows than a file of %d bytes can hold", len(data))
 		}
+		rows += int(g.rows)
+	}
+	all := sp.list(d)
+	all.grow(rows)
+	for _, g := range f.groups {
 		if len(g.chunks) != len(f.leaves) {
 			return fmt.Errorf("parquet: row group has %d columns, wanted %d as in the schema", len(g.chunks), len(f.leaves))
 		}
-		rows := reflect.MakeSlice(reflect.SliceOf(sp.row), int(g.rows), int(g.rows))
+		rows := all.more(int(g.rows))
 		for i := range g.chunks {
 			c, err := sp.column(f.leaves[i].top)
 			if err != nil {
@@ -113,8 +119,7 @@ func readParquet(data []byte, d *Dataset, sp *spec) error {
 				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
 			}
 		}
-		all := sp.list(d)
-		all.add(rows)
+		all.took(rows)
 	}
 	return nil
 }

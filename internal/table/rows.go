@@ -197,13 +197,27 @@ func (l *list) change(f func(row reflect.Value)) {
 	}
 }
 
-// add appends rows, a slice of them.
-func (l *list) add(rows reflect.Value) {
+// grow makes room for n rows that will come.
+func (l *list) grow(n int) {
+	if l.packed == nil && n > 0 {
+		l.slice.Grow(n)
+	}
+}
+
+// more is n rows to be filled; they belong to the list when took was called.
+func (l *list) more(n int) reflect.Value {
+	if l.packed != nil {
+		return reflect.MakeSlice(reflect.SliceOf(l.row), n, n)
+	}
+	old := l.slice.Len()
+	l.slice.SetLen(old + n) // grow was called
+	return l.slice.Slice(old, old+n)
+}
+
+func (l *list) took(rows reflect.Value) {
 	if l.packed != nil {
 		l.packed.Pack(rows.Interface())
-		return
 	}
-	l.slice.Set(reflect.AppendSlice(l.slice, rows))
 }
 
 // join appends the rows of o.
@@ -212,7 +226,7 @@ func (l *list) join(o list) {
 		l.packed.Join(o.packed)
 		return
 	}
-	l.add(o.slice)
+	l.slice.Set(reflect.AppendSlice(l.slice, o.slice))
 }
 
 // reorder gives row order[i] place i.
@@ -350,23 +364,41 @@ func (sp *spec) sort(d *Dataset) {
 		return
 	}
 	left, right := rows.cursor(), rows.cursor()
-	// The first columns decide nearly always; their values are taken out once.
-	fast := 0
-	for fast < len(sp.order) && fast < 4 && sp.order[fast].col.kind != kindFloat && !sp.order[fast].col.kind.list() {
-		fast++
+	sorted, same := true, true // same: in the first column
+	x := left.at(0)
+	for j := 1; j < n && (sorted || same); j++ {
+		y := right.at(j)
+		sorted = sorted && sp.compareRows(x, y) <= 0
+		same = same && sp.order[0].compare(x, y) == 0
+		x, left, right = y, right, left
 	}
-	keys := make([]sortKey, 0, n*fast)
+	if sorted {
+		return
+	}
+	// Two columns decide nearly always; their values are taken out once.
+	fast := sp.order
+	if same {
+		fast = fast[1:]
+	}
+	fast = fast[:min(2, len(fast))]
+	for k := range fast {
+		if c := fast[k].col; c.kind == kindFloat || c.kind.list() {
+			fast = fast[:k]
+			break
+		}
+	}
+	keys := make([]sortKey, 0, n*len(fast))
 	idx := make([]int, n)
 	for j := range n {
 		idx[j] = j
 		row := left.at(j)
 		for k := range fast {
-			keys = append(keys, sp.order[k].key(row))
+			keys = append(keys, fast[k].key(row))
 		}
 	}
-	compare := func(a, b int) int {
+	slices.SortStableFunc(idx, func(a, b int) int {
 		for k := range fast {
-			x, y := &keys[a*fast+k], &keys[b*fast+k]
+			x, y := &keys[a*len(fast)+k], &keys[b*len(fast)+k]
 			if r := cmp.Compare(x.i, y.i); r != 0 {
 				return r
 			}
@@ -374,19 +406,18 @@ func (sp *spec) sort(d *Dataset) {
 				return r
 			}
 		}
-		x, y := left.at(a), right.at(b)
-		for k := range sp.order {
-			if r := sp.order[k].compare(x, y); r != 0 {
-				return r
-			}
-		}
-		return 0
-	}
-	if slices.IsSortedFunc(idx, compare) {
-		return
-	}
-	slices.SortStableFunc(idx, compare)
+		return sp.compareRows(left.at(a), right.at(b))
+	})
 	rows.reorder(idx)
+}
+
+func (sp *spec) compareRows(x, y reflect.Value) int {
+	for k := range sp.order {
+		if r := sp.order[k].compare(x, y); r != 0 {
+			return r
+		}
+	}
+	return 0
 }
 
 // Check verifies what the contract promises of every dataset: keys unique

@@ -122,7 +122,7 @@ func (sp *spec) set(d *Dataset, rows reflect.Value) {
 		return
 	}
 	l.slice.SetZero()
-	l.add(rows)
+	l.took(rows)
 }
 
 // same tells whether two datasets hold the same rows.
