@@ -128,7 +128,7 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 		},
 		// What is looked at on request is in the page compressed: the chart
 		// library, and the ladders of all calls but the first.
-		"charts": func() (string, error) { return draw(packed("charts", []byte(ech))), nil },
+		"charts": func() (string, error) { return draw(compressed("charts", []byte(ech))), nil },
 		"folded": func(scenario int, s Scenario) (string, error) {
 			rest := s.Ladders
 			if scenario == 0 && len(rest) > 0 {
@@ -141,7 +141,7 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 			out.w = &calls
 			err := t.ExecuteTemplate(out, "calls", rest)
 			out.w = page
-			return draw(packed("calls", calls.Bytes())), err
+			return draw(compressed("calls", calls.Bytes())), err
 		},
 		"next":       func() string { return draw("\x00") }, // no text of the page holds one
 		"tall":       func(t Table) bool { return len(t.Rows) > 24 },
@@ -165,9 +165,9 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 	return out.err
 }
 
-// packed is text as an element that no browser runs or shows: boot.js takes it
+// compressed is text as an element that no browser runs or shows: boot.js takes it
 // out again. Base64 and gzip of the standard library are the same bytes always.
-func packed(class string, text []byte) string {
+func compressed(class string, text []byte) string {
 	var b bytes.Buffer
 	z, _ := gzip.NewWriterLevel(&b, gzip.BestCompression)
 	z.Write(text)

@@ -41,8 +41,8 @@ func TestDigitsAreShownOnRequest(t *testing.T) {
 	if got := infoLabels(hidden); !slices.Equal(got, []string{"INFO", "INFO", "INFO"}) {
 		t.Errorf("labels without being asked %q", got)
 	}
-	for _, sig := range hidden.Signals {
-		if strings.Contains(sig.Detail, "Signal=8") {
+	for _, sig := range hidden.Signals.All() {
+		if strings.Contains(sig.Detail.String(), "Signal=8") {
 			t.Errorf("the digit stands in a detail: %s", sig.Detail)
 		}
 	}
@@ -50,7 +50,7 @@ func TestDigitsAreShownOnRequest(t *testing.T) {
 
 func infoLabels(t *sessions.Trace) []string {
 	var out []string
-	for _, s := range t.Signals {
+	for _, s := range t.Signals.All() {
 		if s.Kind == "INFO" {
 			out = append(out, s.Label)
 		}

@@ -362,7 +362,7 @@ func ruleCases() map[string][]ruleCase {
 			{withRate(func(r *rates.Rate) { r.LatencyMaxMS = flt(80) }, sent...), []string{"up to 80 ms: 30 ms more"}},
 		},
 		"arrival-late": {
-			{&table.Dataset{Calls: []sessions.Call{late}, Signals: []sessions.Signal{sipSignal(2, true, late.CallID, "INVITE", 0, false, "")}}, []string{"the call to +15550001111 arrived was carried by a retransmitted segment, or had to wait for one: it is up to 681.3 ms late"}},
+			{&table.Dataset{Calls: []sessions.Call{late}, Signals: packed.Of(sipSignal(2, true, late.CallID, "INVITE", 0, false, ""))}, []string{"the call to +15550001111 arrived was carried by a retransmitted segment, or had to wait for one: it is up to 681.3 ms late"}},
 			{&table.Dataset{Calls: []sessions.Call{call("C1", "sip", "answered")}}, nil},
 		},
 		"ringing-never": {
