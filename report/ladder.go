@@ -14,8 +14,10 @@ import (
 
 const (
 	maxLanes  = 8
-	maxRungs  = 80  // drawn in one ladder; the rest is counted
-	maxCalls  = 200 // of a scenario drawn as ladders
+	maxRungs  = 2000  // drawn in one ladder; the rest is counted
+	allRungs  = 50000 // drawn in all ladders together; beyond it only
+	fewRungs  = 80    // are drawn in each
+	maxCalls  = 200   // of a scenario drawn as ladders
 	foldAfter = int64(500e6)
 	maxTicks  = 200 // values of a phase drawn one by one
 	maxKinds  = 40  // scenarios of a page
@@ -123,6 +125,7 @@ type flows struct {
 	drawn   map[int]*sessions.Signal // of the call that is laid out
 	silent  []int                    // calls of which neither signaling nor media was captured
 	detail  int                      // bytes of decoded messages that may still be kept
+	left    int                      // rungs that may still be drawn
 }
 
 type streamKey struct {
@@ -131,7 +134,7 @@ type streamKey struct {
 }
 
 func newFlows(d *table.Dataset, c clock) *flows {
-	f := &flows{d: d, clock: c, signals: map[callKey][]int{}, streams: map[callKey][]int{}, hosts: map[callKey]int{}, holes: map[streamKey][]decode.Time{}, detail: 6 << 20}
+	f := &flows{d: d, clock: c, signals: map[callKey][]int{}, streams: map[callKey][]int{}, hosts: map[callKey]int{}, holes: map[streamKey][]decode.Time{}, detail: 6 << 20, left: allRungs}
 	for i, s := range d.Signals.All() {
 		if s.CallID != "" {
 			k := callKey{s.Experiment, s.CallID}
@@ -269,6 +272,7 @@ func failed(s *sessions.Signal) bool {
 
 // build lays one call out. details tells whether panels are wanted.
 func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
+	most := min(maxRungs, max(f.left, fewRungs))
 	k := callKey{c.Experiment, c.CallID}
 	f.drawn = map[int]*sessions.Signal{}
 	sigs := slices.Clone(f.signals[k])
@@ -339,7 +343,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	skipped := 0
 	for n := 0; n < len(drawnIdx); n++ {
 		s := f.signal(drawnIdx[n])
-		if total > 4*maxRungs && n > 3*maxRungs && n < total-maxRungs/2 {
+		if total > 4*most && n > 3*most && n < total-most/2 {
 			skipped++ // a call of thousands of messages: count, do not lay out
 			continue
 		}
@@ -403,9 +407,12 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		r := &rungs[x[0]]
 		r.Again = "again, " + ordinal(x[1]) + " of " + strconv.Itoa(max(repeats[copyKeys[n]].n, x[1]))
 	}
-	if len(rungs) > maxRungs {
-		cut := len(rungs) - maxRungs
-		head := maxRungs * 3 / 4
+	if details {
+		f.left -= min(len(rungs), most)
+	}
+	if len(rungs) > most {
+		cut := len(rungs) - most
+		head := most * 3 / 4
 		a, b := rungs[head-1], rungs[head+cut]
 		fold := Rung{Kind: "fold", At: a.At, Until: b.At, Label: plural(int64(cut+skipped), "message", "messages") + " not drawn, in table signals"}
 		rungs = slices.Concat(rungs[:head:head], []Rung{fold}, rungs[head+cut:])

@@ -1341,3 +1341,42 @@ func TestNearlyEmpty(t *testing.T) {
 		}
 	}
 }
+
+// A long call is drawn whole; many long calls share what a page may hold.
+func TestLongLadders(t *testing.T) {
+	long := func(calls, messages int) *table.Dataset {
+		d := sipTrace()
+		for c := range calls {
+			id := fmt.Sprintf("long-%03d", c)
+			at := t0 + decode.Time(100+c)*1e9
+			d.Calls = append(d.Calls, sessions.Call{Experiment: "sip", CallID: id, RootCallID: id, Protocols: []string{"sip"}, SIPCallIDs: []string{id}, InitiatedAt: at, Outcome: "in-progress", Legs: 1, File: "trunk.pcap"})
+			for i := range messages {
+				x := sessions.Signal{Experiment: "sip", CallID: id, At: at + decode.Time(i)*1e6, File: "trunk.pcap", Frame: whole(int64(1000 + c*messages + i)), Protocol: "sip", Src: "192.0.2.10", Dst: "198.51.100.20", Kind: "INFO", Label: fmt.Sprintf("INFO number %d", i)}
+				if i%2 == 1 {
+					x.Src, x.Dst = x.Dst, x.Src
+				}
+				d.Signals.Add(x)
+			}
+		}
+		d.Sort()
+		return d
+	}
+	rungsOf := func(d *table.Dataset) (list []int, all int) {
+		for _, s := range Build(d, Options{}).Scenarios {
+			for _, l := range s.Ladders {
+				if strings.HasPrefix(l.CallID, "long-") {
+					list = append(list, len(l.Rows))
+				}
+				all += len(l.Rows)
+			}
+		}
+		return list, all
+	}
+	if list, _ := rungsOf(long(1, 700)); len(list) != 1 || list[0] < 700 {
+		t.Errorf("rungs of a call of 700 messages: %v", list)
+	}
+	list, all := rungsOf(long(60, 1500))
+	if len(list) != 60 || list[0] < 1500 || list[59] > 2*fewRungs || all > allRungs+60*2*fewRungs {
+		t.Errorf("rungs of 60 calls of 1500 messages: %v, %d in all", list, all)
+	}
+}
