@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/base64"
+	"encoding/csv"
 	"io"
 	"io/fs"
 	"os"
@@ -32,9 +33,9 @@ var secretPatterns = []*regexp.Regexp{
 
 var secretHeaders = []string{"authorization", "proxy-authorization", "cookie", "set-cookie", "x-twilio-token", "x-twilio-signature"}
 
-// TestSecretsStayIn looks for every secret that the recorded traffic holds in
-// everything that is written of it.
-func TestSecretsStayIn(t *testing.T) {
+// recordings are the fixtures and, where they are, the lab's runs, by name.
+func recordings(t *testing.T) map[string]string {
+	t.Helper()
 	roots := map[string]string{}
 	dir := t.TempDir()
 	recorded := fixtures.Recorded()
@@ -66,49 +67,19 @@ func TestSecretsStayIn(t *testing.T) {
 			}
 		}
 	}
+	return roots
+}
+
+// TestSecretsStayIn looks for every secret that the recorded traffic holds in
+// everything that is written of it.
+func TestSecretsStayIn(t *testing.T) {
+	roots := recordings(t)
 	found := 0
 	for name, root := range roots {
 		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
 			secrets := secretsIn(t, root)
 			found += len(secrets)
-			out := filepath.Join(t.TempDir(), "out")
-			var stdout, stderr bytes.Buffer
-			if code := run(context.Background(), []string{"analyze", root, "-o", out}, nil, &stdout, &stderr); code != exitOK && code != exitDamaged {
-				t.Fatalf("exit %d: %s", code, &stderr)
-			}
-			written := stderr.String() + stdout.String()
-			d, err := table.ReadDir(os.DirFS(out))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, s := range table.Schemas() {
-				var b bytes.Buffer
-				if err := table.Write(&b, d, s.Name, "csv", table.View{}); err != nil {
-					t.Fatal(err)
-				}
-				written += b.String()
-			}
-			for _, args := range [][]string{{"flow", root}, {"flow", root, "-f", "svg"}, {"flow", root, "-f", "mermaid"}, {"keys", root}} {
-				var b bytes.Buffer
-				run(context.Background(), args, nil, &b, io.Discard)
-				written += b.String()
-			}
-			page, err := os.ReadFile(filepath.Join(out, reportName))
-			if err != nil {
-				t.Fatal(err)
-			}
-			written += string(page)
-			for _, m := range regexp.MustCompile(`class="packed calls">([^<]+)<`).FindAllSubmatch(page, -1) {
-				z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(m[1])))
-				if err != nil {
-					t.Fatal(err)
-				}
-				text, err := io.ReadAll(z)
-				if err != nil {
-					t.Fatal(err)
-				}
-				written += string(text)
-			}
+			written := everything(t, root)
 			for _, s := range secrets {
 				if strings.Contains(written, s) {
 					t.Errorf("a secret of %d characters that begins with %q was written", len(s), s[:min(6, len(s))])
@@ -171,6 +142,124 @@ func secretsIn(t *testing.T, root string) []string {
 		if len(s) >= 4 {
 			list = append(list, s)
 		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// everything is all that is written of a run: what analyze makes, what it says,
+// every table and every ladder; with flags.
+func everything(t *testing.T, root string, flags ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	var stdout, stderr bytes.Buffer
+	if code := run(context.Background(), append([]string{"analyze", root, "-o", out}, flags...), nil, &stdout, &stderr); code != exitOK && code != exitDamaged {
+		t.Fatalf("exit %d: %s", code, &stderr)
+	}
+	written := stderr.String() + stdout.String()
+	d, err := table.ReadDir(os.DirFS(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range table.Schemas() {
+		var b bytes.Buffer
+		if err := table.Write(&b, d, s.Name, "csv", table.View{}); err != nil {
+			t.Fatal(err)
+		}
+		written += b.String()
+	}
+	for _, args := range [][]string{{"flow", root}, {"flow", root, "-f", "svg"}, {"flow", root, "-f", "mermaid"}, {"flow", root, "--by", "scenario"}, {"keys", root}} {
+		var b bytes.Buffer
+		run(context.Background(), append(args, flags...), nil, &b, &b)
+		written += b.String()
+	}
+	page, err := os.ReadFile(filepath.Join(out, reportName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	written += string(page)
+	for _, m := range regexp.MustCompile(`class="packed calls">([^<]+)<`).FindAllSubmatch(page, -1) {
+		z, err := gzip.NewReader(base64.NewDecoder(base64.StdEncoding, bytes.NewReader(m[1])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(z)
+		if err != nil {
+			t.Fatal(err)
+		}
+		written += string(text)
+	}
+	batch, err := os.ReadFile(filepath.Join(out, "batch.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return written + string(batch)
+}
+
+// TestRedactHidesEverything looks for every number, name, address and SID of
+// the recorded runs in everything that is written of them with --redact.
+func TestRedactHidesEverything(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(key, []byte("sixteen bytes and more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for name, root := range recordings(t) {
+		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
+			originals := identities(t, root)
+			looked += len(originals)
+			written := everything(t, root, "--redact", "--redact-key", key)
+			for _, s := range originals {
+				if i := strings.Index(written, s); i >= 0 {
+					t.Errorf("%q was written: ...%q", s, written[max(0, i-60):min(len(written), i+len(s)+20)])
+				}
+			}
+		})
+	}
+	if looked < 200 {
+		t.Errorf("only %d values were looked for", looked)
+	}
+}
+
+// identities are what points to a person or a place in a run's own tables.
+func identities(t *testing.T, root string) []string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "out")
+	var stderr bytes.Buffer
+	if code := run(context.Background(), []string{"analyze", root, "-o", out, "-q"}, nil, io.Discard, &stderr); code != exitOK && code != exitDamaged {
+		t.Fatalf("exit %d: %s", code, &stderr)
+	}
+	d, err := table.ReadDir(os.DirFS(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, c := range []struct{ table, columns string }{
+		{"hosts", "address"}, {"flows", "src,dst"}, {"calls", "call_id,call_sid,sip_call_ids,from,to"}, {"legs", "id,from,to"},
+		{"arrivals", "call_sid,to"}, {"call_resources", "sid,account_sid,from,to"}, {"messages", "sid,account_sid,from,to"}, {"rates", "queue"}, {"experiments", "endpoint"},
+	} {
+		var b bytes.Buffer
+		if err := table.Write(&b, d, c.table, "csv", table.View{Columns: strings.Split(c.columns, ",")}); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(&b).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows[1:] {
+			for _, v := range row {
+				for _, x := range strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(`[]",`, r) }) {
+					x = strings.TrimPrefix(strings.TrimPrefix(x, "'"), "client:")
+					if len(x) >= 7 && !strings.HasPrefix(x, "leg-") { // a shorter one may stand by chance
+						seen[x] = true
+					}
+				}
+			}
+		}
+	}
+	list := make([]string, 0, len(seen))
+	for x := range seen {
+		list = append(list, x)
 	}
 	slices.Sort(list)
 	return list
