@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
 	"os"
@@ -135,6 +136,38 @@ func TestFitLine(t *testing.T) {
 		a, b := fitLine(c.xs, c.ys)
 		if math.Abs(a-c.want[0]) > 1e-12 || math.Abs(b-c.want[1]) > 1e-12 {
 			t.Errorf("%v %v: %g + %g x, want %v", c.xs, c.ys, a, b, c.want)
+		}
+	}
+}
+
+// A dataset of a newer schema is told apart, with what to do.
+func TestNewerDataset(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.CopyFS(in, fixtures.Recorded()); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out, "-q", "--only", "sip-busy"); code != 0 {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	name := filepath.Join(out, "tables", "calls", "sip-busy.parquet")
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// key and value of the file's metadata, as Thrift's compact protocol has them
+	newer := bytes.Replace(data, []byte("twtrace.schema_version\x18\x011"), []byte("twtrace.schema_version\x18\x019"), 1)
+	if bytes.Equal(newer, data) {
+		t.Fatal("no schema version in the file")
+	}
+	if err := os.WriteFile(name, newer, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"report", out}, {"compare", out, out}} {
+		code, stdout, stderr := call(t.Context(), nil, args...)
+		want := out + ": tables/calls/sip-busy.parquet: written with schema version 9, this twtrace knows up to 1: use a newer twtrace"
+		if code != exitNothing || stdout != "" || !strings.Contains(stderr, want) {
+			t.Errorf("%s: code %d, stdout %q, stderr %q; want code %d and %q", args[0], code, stdout, stderr, exitNothing, want)
 		}
 	}
 }
