@@ -55,6 +55,9 @@ const (
 	reportName  = "report.html"
 )
 
+// notDrawn are tables that no part of a report is drawn from.
+var notDrawn = []string{"legs"}
+
 // parts are what a run that swaps the whole folder replaces. The records of a
 // batch go first: they stand for the tables.
 var parts = []string{recordDir, "tables", "arrow", reportName, batchName}

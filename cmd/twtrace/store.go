@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -628,7 +629,14 @@ func (s *store) finish(a *app) (int, error) {
 	if err := s.begun(); err != nil {
 		return 0, err
 	}
-	d, err := table.ReadDir(os.DirFS(s.dir))
+	// The rows of all experiments are in memory here, and nothing else is of any
+	// size: garbage need not be let grow to as much again.
+	defer debug.SetGCPercent(debug.SetGCPercent(30))
+	var except []string
+	if !s.arrow {
+		except = notDrawn
+	}
+	d, err := table.ReadDir(os.DirFS(s.dir), except...)
 	if err != nil {
 		return 0, err
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"unsafe"
@@ -445,8 +446,8 @@ const (
 // ReadDir reads the tables of a dataset folder back, in TABLES.md's order of
 // rows. A folder or column that this version does not know is passed over; a
 // column that is missing is null or zero. Tables of a newer schema version are
-// an error.
-func ReadDir(fsys fs.FS) (*Dataset, error) {
+// an error. Tables named in except are left empty.
+func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 	d := new(Dataset)
 	entries, err := fs.ReadDir(fsys, "tables")
 	if err != nil {
@@ -462,6 +463,9 @@ func ReadDir(fsys fs.FS) (*Dataset, error) {
 			continue
 		}
 		known = true
+		if slices.Contains(except, e.Name()) {
+			continue
+		}
 		dir := path.Join("tables", e.Name())
 		files, err := fs.ReadDir(fsys, dir)
 		if err != nil {
