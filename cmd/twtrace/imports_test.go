@@ -45,7 +45,7 @@ var rooms = map[string][]string{
 	"rates":               {"decode", "sessions"},
 	"internal/table":      {"internal/packed", "decode", "sessions", "rates"},
 	"internal/captest":    {"decode/pcap", "decode/link", "decode/tcp", "internal/wire"},
-	"internal/experiment": {"decode", "decode/container", "sessions", "rates", "internal/table"},
+	"internal/experiment": {"decode", "decode/container", "decode/pcap", "decode/link", "decode/dns", "sessions", "rates", "internal/table"},
 	"report":              {"decode", "sessions", "rates", "internal/table"},
 	"fixtures":            {"decode/pcap"},
 	"cmd/twtrace":         {"decode", "decode/container", "internal/experiment", "internal/table", "report", "fixtures"},

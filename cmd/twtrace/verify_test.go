@@ -85,3 +85,51 @@ func TestVerifyExplains(t *testing.T) {
 		}
 	}
 }
+
+// The command that wireshark prints shows, in tshark, the packets that slice
+// writes, name lookups aside.
+func TestWiresharkFindsTheCall(t *testing.T) {
+	if _, err := exec.LookPath("tshark"); err != nil {
+		t.Skip("no tshark")
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("needs a shell")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, fixtures.Recorded()); err != nil {
+		t.Fatal(err)
+	}
+	say := func(args ...string) string {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		if code := run(context.Background(), args, nil, &stdout, &stderr); code != exitOK {
+			t.Fatalf("%q: exit %d: %s", args, code, &stderr)
+		}
+		return stdout.String()
+	}
+	count := func(command string) int {
+		t.Helper()
+		c := exec.Command(sh, "-c", command)
+		c.Dir = dir
+		out, err := c.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", command, err)
+		}
+		return strings.Count(string(out), "\n")
+	}
+	for _, name := range []string{"sip-busy", "sip-normal", "browser-incoming"} {
+		root := filepath.Join(dir, name)
+		for _, id := range strings.Fields(say("calls", root, "--columns", "call_id", "-f", "csv", "--where", "first_frame > 0", "-q"))[1:] {
+			file := filepath.Join(dir, "call.pcapng")
+			say("slice", root, "--call", id, "-o", file, "--force", "-q")
+			command := strings.Replace(say("wireshark", root, "--call", id, "-q"), "wireshark ", "tshark ", 1)
+			// An ICMP error quotes a packet and matches too: the slice has none.
+			command = strings.TrimSuffix(strings.Replace(command, "-Y '", "-Y '!icmp && (", 1), "'\n") + ")'"
+			want := count("tshark -r call.pcapng -Y '!dns && !ip.flags.mf == 1 || sip'")
+			if got := count(command); got != want || got == 0 {
+				t.Errorf("%s, %s: the filter shows %d packets, the slice has %d\n%s", name, id, got, want, command)
+			}
+		}
+	}
+}

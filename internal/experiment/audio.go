@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/sessions"
@@ -52,14 +51,9 @@ func Audio(ctx context.Context, e Experiment, opt Options, callID string, w io.W
 
 // mediaOf finds a call's streams and checks that they can be heard.
 func mediaOf(res *Result, callID string) (*sessions.Call, []sessions.Stream, error) {
-	var call *sessions.Call
-	for i := range res.Data.Calls {
-		if c := &res.Data.Calls[i]; c.CallID == callID || c.CallSID == callID || slices.Contains(c.SIPCallIDs, callID) {
-			call = c
-		}
-	}
-	if call == nil {
-		return nil, nil, fmt.Errorf("no call %q here; `twtrace calls` lists them", callID)
+	call, err := callOf(res, callID)
+	if err != nil {
+		return nil, nil, err
 	}
 	var out []sessions.Stream
 	for _, s := range res.Data.Streams {
