@@ -330,6 +330,7 @@ func (s *store) begin() error {
 			return err
 		}
 	}
+	s.made = "" // it stays, whatever comes
 	if err := table.WriteDir(s.create, &table.Dataset{}, false); err != nil {
 		return err
 	}
@@ -686,13 +687,4 @@ func (s *store) dropShards() error {
 		}
 	}
 	return nil
-}
-
-// abandon removes the stage, and folders in which nothing came to be.
-func (s *store) abandon() {
-	os.RemoveAll(s.stage)
-	if s.made != "" {
-		os.Remove(filepath.Join(s.dir, recordDir)) // only when nothing is in it
-	}
-	s.output.abandon()
 }
