@@ -214,9 +214,9 @@ func graph(d *table.Dataset) *Graph {
 	})
 	top := g.Edges[0]
 	g.Caption = plural(int64(len(list)), "host", "hosts") + " exchanged " + bytesText(all) + ", IP headers included; " + percent(top.Bytes, all) + " of it between " + g.Nodes[top.A].Text + " and " + g.Nodes[top.B].Text +
-		". The width of a line grows with the root of its bytes."
+		". The width of a line grows with the root of its bytes. A role is known by what the host spoke; of HTTP and TLS by its name."
 	if g.Nodes[top.A].Text == "" || g.Nodes[top.B].Text == "" {
-		g.Caption = plural(int64(len(list)), "host", "hosts") + " exchanged " + bytesText(all) + ", IP headers included. The width of a line grows with the root of its bytes."
+		g.Caption = plural(int64(len(list)), "host", "hosts") + " exchanged " + bytesText(all) + ", IP headers included. The width of a line grows with the root of its bytes. A role is known by what the host spoke; of HTTP and TLS by its name."
 	}
 	return g
 }

@@ -1616,6 +1616,25 @@ func verdictClass(v string) string {
 	return "v v-undetermined"
 }
 
+// knownBy says how a host's name, else its provider, is known; what it spoke
+// tells its roles.
+func knownBy(h *sessions.Host) string {
+	by := slices.Clone(h.NamesBy)
+	for i, x := range by {
+		by[i] = map[string]string{"dns": "DNS", "sni": "TLS server name", "http-host": "HTTP Host", "certificate": "certificate"}[x]
+		if by[i] == "" {
+			by[i] = show(x, 20)
+		}
+	}
+	if h.ProviderBy == "range" {
+		by = append(by, "address range")
+	}
+	if len(by) == 0 {
+		return "traffic"
+	}
+	return strings.Join(by, ", ")
+}
+
 func (b *builder) hosts() *Table {
 	hs := slices.Clone(b.d.Hosts)
 	if len(hs) == 0 {
@@ -1630,7 +1649,7 @@ func (b *builder) hosts() *Table {
 		i, ok := at[k]
 		if !ok {
 			at[k] = len(all)
-			h.Names, h.Roles, h.Ports = slices.Clone(h.Names), slices.Clone(h.Roles), slices.Clone(h.Ports)
+			h.Names, h.NamesBy, h.Roles, h.Ports = slices.Clone(h.Names), slices.Compact(slices.Sorted(slices.Values(h.NamesBy))), slices.Clone(h.Roles), slices.Clone(h.Ports)
 			all = append(all, h)
 			continue
 		}
@@ -1654,12 +1673,17 @@ func (b *builder) hosts() *Table {
 				t.Ports = append(t.Ports, x)
 			}
 		}
-		t.Provider = cmp.Or(t.Provider, h.Provider)
+		t.Provider, t.ProviderBy = cmp.Or(t.Provider, h.Provider), cmp.Or(t.ProviderBy, h.ProviderBy)
+		for _, x := range h.NamesBy {
+			if !slices.Contains(t.NamesBy, x) {
+				t.NamesBy = append(t.NamesBy, x)
+			}
+		}
 	}
 	slices.SortStableFunc(all, func(x, y sessions.Host) int {
 		return cmp.Or(cmp.Compare(roleRank[mainRole(x.Roles)], roleRank[mainRole(y.Roles)]), cmp.Compare(y.BytesIn+y.BytesOut, x.BytesIn+x.BytesOut), cmp.Compare(x.Address, y.Address))
 	})
-	t := &Table{ID: "hosts-table", Label: "Hosts", Rows: []Row{}, Cols: []Col{{Name: "Host"}, {Name: "Name"}, {Name: "Roles"}, {Name: "Ports"}, {"In", "packets", true}, {"Out", "packets", true}, {"In", "bytes", true}, {"Out", "bytes", true}}}
+	t := &Table{ID: "hosts-table", Label: "Hosts", Rows: []Row{}, Cols: []Col{{Name: "Host"}, {Name: "Name"}, {Name: "Known by"}, {Name: "Roles"}, {Name: "Ports"}, {"In", "packets", true}, {"Out", "packets", true}, {"In", "bytes", true}, {"Out", "bytes", true}}}
 	for n, h := range all {
 		if n == maxRows {
 			t.More = count(int64(len(all)-maxRows)) + " more in table hosts."
@@ -1682,7 +1706,7 @@ func (b *builder) hosts() *Table {
 		if len(h.Ports) > 3 {
 			ports += ", …"
 		}
-		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(h.Address, 45), Class: "mono " + unbroken(h.Address)}, {Text: name}, {Text: show(strings.Join(h.Roles, ", "), 60)}, {Text: ports},
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: show(h.Address, 45), Class: "mono " + unbroken(h.Address)}, {Text: name}, {Text: knownBy(&h)}, {Text: show(strings.Join(h.Roles, ", "), 60)}, {Text: ports},
 			{Text: count(h.PacketsIn)}, {Text: count(h.PacketsOut)}, {Text: count(h.BytesIn)}, {Text: count(h.BytesOut)}}})
 	}
 	return t

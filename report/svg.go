@@ -1183,6 +1183,13 @@ func decade(ms float64) string {
 }
 
 // svg draws who talks to whom.
+// labelBox is where a label of the graph stands.
+type labelBox struct{ x0, y0, x1, y1 float64 }
+
+func (b labelBox) overlap(o labelBox) float64 {
+	return max(0, min(b.x1, o.x1)-max(b.x0, o.x0)) * max(0, min(b.y1, o.y1)-max(b.y0, o.y0))
+}
+
 func (g *Graph) svg(width float64, class string) string {
 	s := &svg{}
 	rows := [3]int{}
@@ -1229,37 +1236,68 @@ func (g *Graph) svg(width float64, class string) string {
 		off := (float64(most) - float64(rows[c])) / 2
 		return colX[c], top + gap*(float64(g.Nodes[n].Row)+off+0.5)
 	}
+	// What a label must not cover: the nodes with their names, and other labels.
+	var taken []labelBox
+	for i, n := range g.Nodes {
+		x, y := pos(i)
+		switch {
+		case n.Column == 0:
+			taken = append(taken, labelBox{x - 170, y - 14, x + 10, y + 20})
+		case n.Column == 2:
+			taken = append(taken, labelBox{x - 10, y - 14, x + 170, y + 20})
+		default:
+			taken = append(taken, labelBox{x - 70, y - 28, x + 70, y + 44})
+		}
+	}
 	type tag struct {
-		x, y float64
-		t    string
+		x1, y1, x2, y2 float64
+		e              *Edge
 	}
 	var tags []tag
-	for _, e := range g.Edges {
+	for i := range g.Edges {
+		e := &g.Edges[i]
 		x1, y1 := pos(e.A)
 		x2, y2 := pos(e.B)
-		var d string
+		m1, m2 := (x1+x2)/2, (x1+x2)/2
 		if x1 == x2 {
-			d = "M" + num(x1) + " " + num(y1) + "C" + num(x1+50) + " " + num(y1) + " " + num(x2+50) + " " + num(y2) + " " + num(x2) + " " + num(y2)
-			tags = append(tags, tag{x1 + 40, (y1+y2)/2 + 4, e.Label})
-		} else {
-			m := (x1 + x2) / 2
-			d = "M" + num(x1) + " " + num(y1) + "C" + num(m) + " " + num(y1) + " " + num(m) + " " + num(y2) + " " + num(x2) + " " + num(y2)
-			tags = append(tags, tag{m, (y1+y2)/2 - e.Width/2 - 8, e.Label})
+			m1, m2 = x1+50, x2+50
 		}
-		s.open("path", "class", "edge", "d", d, "stroke-width", e.Width)
+		s.open("path", "class", "edge", "d", "M"+num(x1)+" "+num(y1)+"C"+num(m1)+" "+num(y1)+" "+num(m2)+" "+num(y2)+" "+num(x2)+" "+num(y2), "stroke-width", e.Width)
 		s.title(g.Nodes[e.A].Text + " and " + g.Nodes[e.B].Text + ": " + e.Label)
 		s.close("path")
+		tags = append(tags, tag{x1, y1, x2, y2, e})
 	}
 	if !small && len(tags) <= 14 {
-		slices.SortStableFunc(tags, func(a, b tag) int { return int(a.y - b.y) })
-		for i, t := range tags {
-			for _, o := range tags[:i] {
-				if math.Abs(o.x-t.x) < 120 && math.Abs(o.y-t.y) < 15 {
-					t.y = o.y + 15
+		slices.SortStableFunc(tags, func(a, b tag) int { return cmp.Compare(b.e.Bytes, a.e.Bytes) })
+		for _, t := range tags {
+			text := fit(t.e.Label, 12, 190)
+			half := textWidth(text, 12) / 2
+			var best labelBox
+			least := math.Inf(1)
+			for _, at := range [...]float64{0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82} {
+				u := 1 - at
+				x, y := (t.x1+t.x2)/2, u*u*u*t.y1+3*u*u*at*t.y1+3*u*at*at*t.y2+at*at*at*t.y2
+				if t.x1 == t.x2 {
+					x += 40
+				} else {
+					x = u*u*u*t.x1 + 3*u*u*at*x + 3*u*at*at*x + at*at*at*t.x2
+				}
+				for _, dy := range [...]float64{-t.e.Width/2 - 10, t.e.Width/2 + 10} {
+					b := labelBox{x - half - 3, y + dy - 8, x + half + 3, y + dy + 8}
+					over := 0.0
+					for _, o := range taken {
+						over += b.overlap(o)
+					}
+					if over < least {
+						best, least = b, over
+					}
+				}
+				if least == 0 {
+					break
 				}
 			}
-			tags[i] = t
-			s.text("s m halo", t.x, t.y+4, fit(t.t, 12, 190))
+			taken = append(taken, best)
+			s.text("s m halo", (best.x0+best.x1)/2, (best.y0+best.y1)/2+4, text)
 		}
 	}
 	for i, n := range g.Nodes {
