@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -169,5 +170,41 @@ func TestNewerDataset(t *testing.T) {
 		if code != exitNothing || stdout != "" || !strings.Contains(stderr, want) {
 			t.Errorf("%s: code %d, stdout %q, stderr %q; want code %d and %q", args[0], code, stdout, stderr, exitNothing, want)
 		}
+	}
+}
+
+// With pseudonyms neither the records nor their names tell what an experiment
+// is called.
+func TestRecordsHideNames(t *testing.T) {
+	const secret = "+15005550006"
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	sub, err := fs.Sub(fixtures.Recorded(), "sip-busy")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{secret, "other"} {
+		if err := os.CopyFS(filepath.Join(in, name), sub); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out, "-q", "--redact"); code != 0 {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	plain := (&store{}).id(secret)
+	seen := 0
+	err = filepath.WalkDir(out, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		seen++
+		text, err := os.ReadFile(name)
+		if strings.Contains(name, secret[1:]) || strings.Contains(name, plain) || bytes.Contains(text, []byte(secret[1:])) || bytes.Contains(text, []byte(plain)) {
+			t.Errorf("%s tells %s or the hash of it", name, secret)
+		}
+		return err
+	})
+	if err != nil || seen < 20 {
+		t.Errorf("%d files, %v", seen, err)
 	}
 }

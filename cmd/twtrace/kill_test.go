@@ -186,12 +186,12 @@ func TestKilledAtAnyStep(t *testing.T) {
 		if err != nil || code != exitDamaged || steps < 100 {
 			t.Fatalf("%s: %q, exit code %d, %v; want a number of 100 at least", begin, out, code, err)
 		}
-		every := 11 // TWTRACE_LONG=1: each; .ci/long does so
+		every := 23 // TWTRACE_LONG=1: each; .ci/long does so
 		switch {
 		case os.Getenv("TWTRACE_LONG") != "":
 			every = 1
 		case testing.Short():
-			every = 37
+			every = 61
 		}
 		for at := 1; at <= steps; at += every {
 			out := make("-at")
