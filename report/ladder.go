@@ -123,6 +123,7 @@ type flows struct {
 	hosts   map[callKey]int // by experiment and address
 	holes   map[streamKey][]decode.Time
 	drawn   map[int]*sessions.Signal // of the call that is laid out
+	heard   map[int]*sessions.Stream // likewise
 	silent  []int                    // calls of which neither signaling nor media was captured
 	detail  int                      // bytes of decoded messages that may still be kept
 	left    int                      // rungs that may still be drawn
@@ -141,8 +142,8 @@ func newFlows(d *table.Dataset, c clock) *flows {
 			f.signals[k] = append(f.signals[k], i)
 		}
 	}
-	for i := range d.Streams {
-		if s := &d.Streams[i]; s.CallID != "" {
+	for i, s := range d.Streams.All() {
+		if s.CallID != "" {
 			k := callKey{s.Experiment, s.CallID}
 			f.streams[k] = append(f.streams[k], i)
 		}
@@ -167,6 +168,16 @@ func (f *flows) signal(i int) *sessions.Signal {
 	if s == nil {
 		s = f.d.Signals.At(i)
 		f.drawn[i] = s
+	}
+	return s
+}
+
+// stream is a row of table streams.
+func (f *flows) stream(i int) *sessions.Stream {
+	s := f.heard[i]
+	if s == nil {
+		s = f.d.Streams.At(i)
+		f.heard[i] = s
 	}
 	return s
 }
@@ -205,8 +216,9 @@ func (f *flows) lanes(exp string, sigs, streams []int) ([]Lane, map[string]int) 
 		}
 	}
 	for _, i := range streams {
-		seen(f.d.Streams[i].Src, "media")
-		seen(f.d.Streams[i].Dst, "media")
+		s := f.stream(i)
+		seen(s.Src, "media")
+		seen(s.Dst, "media")
 	}
 	lane := func(a string) Lane {
 		l := Lane{Role: speaks[a], Address: show(a, 45)}
@@ -274,7 +286,7 @@ func failed(s *sessions.Signal) bool {
 func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	most := min(maxRungs, max(f.left, fewRungs))
 	k := callKey{c.Experiment, c.CallID}
-	f.drawn = map[int]*sessions.Signal{}
+	f.drawn, f.heard = map[int]*sessions.Signal{}, map[int]*sessions.Stream{}
 	sigs := slices.Clone(f.signals[k])
 	slices.SortStableFunc(sigs, func(a, b int) int {
 		x, y := f.signal(a), f.signal(b)
@@ -328,7 +340,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	total := len(drawnIdx)
 	if t0 == 0 {
 		for n, i := range streams {
-			if a := f.d.Streams[i].FirstAt; n == 0 || a < t0 {
+			if a := f.stream(i).FirstAt; n == 0 || a < t0 {
 				t0 = a
 			}
 		}
@@ -567,7 +579,7 @@ func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]in
 	by := map[pair][]int{}
 	var pairs []pair
 	for _, i := range streams {
-		s := &f.d.Streams[i]
+		s := f.stream(i)
 		a, b := lane[s.Src], lane[s.Dst]
 		p := pair{min(a, b), max(a, b)}
 		if by[p] == nil {
@@ -576,14 +588,14 @@ func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]in
 		by[p] = append(by[p], i)
 	}
 	slices.SortStableFunc(pairs, func(x, y pair) int {
-		return cmp.Compare(f.d.Streams[by[x][0]].FirstAt, f.d.Streams[by[y][0]].FirstAt)
+		return cmp.Compare(f.stream(by[x][0]).FirstAt, f.stream(by[y][0]).FirstAt)
 	})
 	for _, p := range pairs {
 		row := Rung{Kind: "media", From: p.a, To: p.b, Style: "media", Lines: []string{}}
 		right, left := false, false
 		codecs := []string{}
 		for n, i := range by[p] {
-			s := &f.d.Streams[i]
+			s := f.stream(i)
 			from, to := int64(s.FirstAt-t0), int64(s.LastAt-t0)
 			if n == 0 || from < row.At {
 				row.At = from

@@ -480,7 +480,7 @@ func (b *builder) head(p *Page) {
 	}
 	add(int(packets), "packet", "packets")
 	add(len(d.Calls), "call", "calls")
-	add(len(d.Streams), "media stream", "media streams")
+	add(d.Streams.Len(), "media stream", "media streams")
 	add(len(d.Messages), "message resource", "message resources")
 	add(len(d.CallResources), "call resource", "call resources")
 	add(len(d.Hosts), "host", "hosts")
@@ -1169,8 +1169,8 @@ func (b *builder) captureLead() string {
 	d := b.d
 	if len(d.Calls) == 0 {
 		switch {
-		case len(d.Streams) > 0:
-			return "No call was found in the captures; " + mediaText(d.Streams) + "."
+		case d.Streams.Len() > 0:
+			return "No call was found in the captures; " + mediaText(&d.Streams, nil) + "."
 		case len(d.Captures) > 0 && !slices.ContainsFunc(d.Captures, func(c decode.Capture) bool { return c.Packets > 0 }):
 			return "No packet is in the captures."
 		case len(d.Captures) > 0:
@@ -1198,19 +1198,25 @@ func (b *builder) captureLead() string {
 	case len(pdd) == 1:
 		s += " The post-dial delay was " + pdd.text() + "."
 	}
-	if len(d.Streams) > 0 {
-		s += " " + capital(mediaText(d.Streams)) + "."
+	if d.Streams.Len() > 0 {
+		s += " " + capital(mediaText(&d.Streams, nil)) + "."
 	}
 	return s
 }
 
-// mediaText is "10 media streams lost 3 of 4 000 packets (0.075 %)".
-func mediaText(ss []sessions.Stream) string {
-	var lost, expected int64
-	for i := range ss {
-		lost, expected = lost+max(0, ss[i].Lost), expected+max(0, ss[i].Expected)
+// mediaText is "10 media streams lost 3 of 4 000 packets (0.075 %)", of these
+// experiments only unless that is nil; "" without a stream.
+func mediaText(ss *sessions.Streams, only map[string]bool) string {
+	var n, lost, expected int64
+	for _, s := range ss.All() {
+		if only == nil || only[s.Experiment] {
+			n, lost, expected = n+1, lost+max(0, s.Lost), expected+max(0, s.Expected)
+		}
 	}
-	s := plural(int64(len(ss)), "media stream", "media streams") + " lost "
+	if n == 0 {
+		return ""
+	}
+	s := plural(n, "media stream", "media streams") + " lost "
 	if lost == 0 {
 		return s + "none of " + plural(expected, "packet", "packets")
 	}
@@ -1244,29 +1250,25 @@ func (b *builder) captured(p *Page) {
 	if len(only) == 0 {
 		return
 	}
-	calls, streams := []sessions.Call{}, []sessions.Stream{}
+	calls := []sessions.Call{}
 	for i := range d.Calls {
 		if only[d.Calls[i].Experiment] {
 			calls = append(calls, d.Calls[i])
 		}
 	}
-	for i := range d.Streams {
-		if only[d.Streams[i].Experiment] {
-			streams = append(streams, d.Streams[i])
-		}
-	}
+	media := mediaText(&d.Streams, only)
 	p.Captured = plural(int64(len(only)), "capture", "captures") + " without a queue: "
 	switch {
-	case len(calls)+len(streams) == 0:
+	case len(calls) == 0 && media == "":
 		p.Captured += "no call and no media."
 		return
 	case len(calls) == 0:
-		p.Captured += "no call; " + mediaText(streams) + "."
+		p.Captured += "no call; " + media + "."
 		return
 	}
 	p.Captured += plural(int64(len(calls)), "call", "calls") + " (" + outcomeText(calls) + ")"
-	if len(streams) > 0 {
-		p.Captured += "; " + mediaText(streams)
+	if media != "" {
+		p.Captured += "; " + media
 	}
 	p.Captured += "."
 }
@@ -1296,8 +1298,7 @@ func (b *builder) outcomeTable() *Table {
 		s.took.add(c.DurationS, 1e9)
 		of[[2]string{c.Experiment, c.CallID}] = o
 	}
-	for i := range d.Streams {
-		x := &d.Streams[i]
+	for _, x := range d.Streams.All() {
 		o, ok := of[[2]string{x.Experiment, x.CallID}]
 		if !ok || x.CallID == "" {
 			continue
@@ -1713,16 +1714,21 @@ func (b *builder) hosts() *Table {
 }
 
 func (b *builder) streams(p *Page) *Table {
-	ss := b.d.Streams
-	if len(ss) == 0 {
+	ss := &b.d.Streams
+	if ss.Len() == 0 {
 		return nil
 	}
 	var mos, sdk, rtt, enc bool
 	var lost, expected int64
 	keyless := 0
 	var mean, most, trip decimals
-	for i := range ss {
-		s := &ss[i]
+	type rank struct {
+		i            int
+		lost, jitter float64
+	}
+	order := make([]rank, 0, ss.Len())
+	for i, s := range ss.All() {
+		order = append(order, rank{i, s.LostPct.V, s.JitterMeanMS.V})
 		mean.see(s.JitterMeanMS, 2, 3)
 		most.see(s.JitterMaxMS, 2, 3)
 		trip.see(s.RTCPRTTms, 3, 2)
@@ -1747,19 +1753,15 @@ func (b *builder) streams(p *Page) *Table {
 		t.Cols = append(t.Cols, Col{"Round trip", "RTCP, ms", true})
 	}
 	// The worst stand first: share lost, then jitter; a page holds 200.
-	order := make([]int, len(ss))
-	for i := range order {
-		order[i] = i
-	}
-	if len(ss) > maxRows {
-		slices.SortStableFunc(order, func(x, y int) int {
-			return cmp.Or(cmp.Compare(ss[y].LostPct.V, ss[x].LostPct.V), cmp.Compare(ss[y].JitterMeanMS.V, ss[x].JitterMeanMS.V))
+	if len(order) > maxRows {
+		slices.SortStableFunc(order, func(x, y rank) int {
+			return cmp.Or(cmp.Compare(y.lost, x.lost), cmp.Compare(y.jitter, x.jitter))
 		})
-		t.More = "The " + strconv.Itoa(maxRows) + " with most loss; " + count(int64(len(ss)-maxRows)) + " more in table streams."
+		t.More = "The " + strconv.Itoa(maxRows) + " with most loss; " + count(int64(len(order)-maxRows)) + " more in table streams."
 		order = order[:maxRows]
 	}
-	for _, i := range order {
-		s := &ss[i]
+	for _, o := range order {
+		s := ss.At(o.i)
 		codec := show(s.Codec, 24)
 		if s.Encrypted {
 			if codec != "" {
@@ -1790,15 +1792,15 @@ func (b *builder) streams(p *Page) *Table {
 		}
 		t.Rows = append(t.Rows, Row{Cells: row})
 	}
-	p.MediaNote = plural(int64(len(ss)), "stream", "streams") + ", " + count(lost) + " of " + plural(expected, "packet", "packets") + " lost"
+	p.MediaNote = plural(int64(ss.Len()), "stream", "streams") + ", " + count(lost) + " of " + plural(expected, "packet", "packets") + " lost"
 	if lost > 0 && expected > 0 {
 		p.MediaNote += " (" + percent(lost, expected) + ")"
 	}
 	p.MediaNote += ". Red marks a loss above 1" + nbsp + "% and a mean jitter above 30" + nbsp + "ms. Jitter is that of RFC 3550, 6.4.1."
 	if mos {
 		methods := []string{}
-		for i := range ss {
-			if m := show(ss[i].MOSMethod, 60); m != "" && !slices.Contains(methods, m) && len(methods) < 4 {
+		for _, s := range ss.All() {
+			if m := show(s.MOSMethod, 60); m != "" && !slices.Contains(methods, m) && len(methods) < 4 {
 				methods = append(methods, m)
 			}
 		}

@@ -54,7 +54,7 @@ func sipCall(d *table.Dataset, id string, start decode.Time, ring, talk int64) {
 	list[0].Label = "INVITE, SDP offer"
 	list[3].Label = "200 OK, SDP answer"
 	d.Signals.Add(list...)
-	n := uint32(len(d.Streams))
+	n := uint32(d.Streams.Len())
 	for i, ends := range [][2]string{{a, b}, {b, a}} {
 		s := sessions.Stream{Experiment: "sip", StreamID: n + uint32(i) + 1, CallID: id, FlowID: 2, Src: ends[0], SrcPort: 16384, Dst: ends[1], DstPort: 20000, SSRC: 7, PayloadTypes: []int64{0}, Codec: "PCMU", ClockHz: whole(8000), PtimeMS: some(20),
 			FirstAt: start + decode.Time(70e6+ring), LastAt: start + decode.Time(62e6+ring+talk), Packets: talk / 20e6, Expected: talk/20e6 + int64(i)*10, Lost: int64(i) * 10, JitterMeanMS: some(0.42), JitterMaxMS: some(3.1), DeltaMaxMS: some(41), MOS: some(4.37), MOSMethod: "G.107, PCMU", File: "trunk.pcap", FirstFrame: 6}
@@ -63,7 +63,7 @@ func sipCall(d *table.Dataset, id string, start decode.Time, ring, talk int64) {
 		} else {
 			s.LostPct = some(0)
 		}
-		d.Streams = append(d.Streams, s)
+		d.Streams.Add(s)
 		for sec := int64(0); sec*1e9 < talk; sec++ {
 			v := sessions.StreamInterval{Experiment: "sip", StreamID: s.StreamID, At: s.FirstAt + decode.Time(sec*1e9), Packets: 50, JitterMS: some(0.3 + float64(sec%4)*0.1)}
 			if i == 1 && sec == 3 {
@@ -220,10 +220,10 @@ func hostile() *table.Dataset {
 		sip.Hosts[i].Provider = attack
 		sip.Hosts[i].Ports = []string{bad[i+2]}
 	}
-	for i := range sip.Streams {
-		next(&sip.Streams[i].Codec)
-		next(&sip.Streams[i].MOSMethod)
-	}
+	sip.Streams.Change(func(_ int, s *sessions.Stream) {
+		next(&s.Codec)
+		next(&s.MOSMethod)
+	})
 	for i := range sip.Flows {
 		next(&sip.Flows[i].Application)
 	}
@@ -629,7 +629,7 @@ func sdkCall() *table.Dataset {
 	}
 	add(10419, "pstream", "hangup", sig, me)
 	for i, x := range [][2]string{{me, media}, {media, me}} {
-		d.Streams = append(d.Streams, sessions.Stream{StreamID: uint32(i + 1), CallID: "CA1", Src: x[0], Dst: x[1], Codec: "opus", FirstAt: t0 + 454e6, LastAt: t0 + 10400e6, Packets: 498, Expected: 498})
+		d.Streams.Add(sessions.Stream{StreamID: uint32(i + 1), CallID: "CA1", Src: x[0], Dst: x[1], Codec: "opus", FirstAt: t0 + 454e6, LastAt: t0 + 10400e6, Packets: 498, Expected: 498})
 	}
 	d.Calls = []sessions.Call{{CallID: "CA1", Protocols: []string{"pstream"}, Direction: "inbound", Outcome: "answered", InitiatedAt: t0}}
 	return d
@@ -814,12 +814,11 @@ func wideCall() *table.Dataset {
 	}
 	// A message after the first packet, so that the media go on through a fold.
 	d.Signals.Add(sessions.Signal{CallID: "CA1", At: t0 + 480e6, Protocol: "http", Kind: "POST connected", Label: "dtls-transport-state/connected", Src: "192.0.2.100", Dst: "192.0.2.2"})
-	for i := range d.Streams {
-		x := &d.Streams[i]
+	d.Streams.Change(func(i int, x *sessions.Stream) {
 		x.FirstAt += decode.Time(i) * 20e6
 		x.Lost, x.LostPct = 12, sessions.Float{V: 2.4, Known: true}
 		x.JitterMeanMS, x.MOS = sessions.Float{V: 0.12, Known: true}, sessions.Float{V: 4.4, Known: true}
-	}
+	})
 	return d
 }
 

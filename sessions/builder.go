@@ -26,7 +26,7 @@ type Trace struct {
 	Signals         Signals
 	Arrivals        []Arrival
 	CallResources   []CallResource
-	Streams         []Stream
+	Streams         Streams
 	StreamIntervals StreamIntervals
 	Messages        []Message
 	Clocks          []Clock
@@ -351,28 +351,18 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.seen, b.open, b.interned = nil, nil, map[string]string{}
 	list := b.allStreams()
 	b.bindStreams(list)
+	b.applyReports(list)
+	media := mediaOf(flows, list)
+	b.streams, b.frags = nil, nil
+	// Streams of calls that were seen become rows before there are rows of calls:
+	// the two are most of what there is.
+	b.streamRows(t, list, func(s *stream) bool { return s.call != nil && s.call.isCall })
 	observed := observedHost(flows)
 	b.makeCalls(t, list, observed, last)
 	b.inferCalls(t, flows, list, last)
-	b.applyReports(list)
-	media := mediaOf(flows, list)
-	b.streams, b.ends, b.sip, b.frags, b.setups = nil, nil, nil, nil, nil // from here on rows are made
-	t.Streams = make([]Stream, len(list))
-	for i, s := range list {
-		s.id = uint32(i + 1)
-		row := &t.Streams[i]
-		*row = b.streamRow(s)
-		if mos, ok := b.sdkMOS(s); ok {
-			row.MOSSDK = decode.Some(mos)
-		}
-		s.joinIntervals()
-		m := s.rate(row)
-		for k := range s.intervals {
-			t.StreamIntervals.Add(s.intervals[k].row(s.id, m))
-		}
-		list[i] = nil // all that it held stands in its rows
-	}
-	t.StreamIntervals.Rest()
+	b.streamRows(t, list, func(*stream) bool { return true })
+	b.callsOfStreams(t, list)
+	b.ends, b.setups, b.sip = nil, nil, nil
 	b.resources.rows(t, b.files, b.callIDs)
 	b.joinWitnesses(t)
 	b.signalRows(t)
@@ -386,6 +376,47 @@ func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	b.makeOddities(t)
 	t.Weak = weakTLS(flows)
 	return t
+}
+
+// streamRows makes the rows of streams that have none yet, of those to take.
+func (b *Builder) streamRows(t *Trace, list []*stream, take func(*stream) bool) {
+	for i, s := range list {
+		if s.figures == nil || !take(s) {
+			continue
+		}
+		s.id = uint32(i + 1)
+		row := b.streamRow(s)
+		if mos, ok := b.sdkMOS(s); ok {
+			row.MOSSDK = decode.Some(mos)
+		}
+		s.joinIntervals()
+		m := s.rate(&row)
+		for k := range s.intervals {
+			t.StreamIntervals.Add(s.intervals[k].row(s.id, m))
+		}
+		t.Streams.Add(row)
+		s.figures = nil // all that was in them stands in the rows
+	}
+}
+
+// callsOfStreams writes into each row of streams its call, and brings them in
+// order.
+func (b *Builder) callsOfStreams(t *Trace, list []*stream) {
+	order := make([]int, len(list))
+	inOrder := true
+	t.Streams.Change(func(i int, r *Stream) {
+		order[r.StreamID-1] = i
+		inOrder = inOrder && int(r.StreamID) == i+1
+		if c := list[r.StreamID-1].call; c != nil {
+			if r.CallID = c.id; c.leg != 0 {
+				r.LegID = decode.Some(c.leg)
+			}
+		}
+	})
+	if !inOrder {
+		t.Streams.Reorder(order)
+	}
+	t.StreamIntervals.Rest()
 }
 
 // makeOddities tells problems and caps of the input.

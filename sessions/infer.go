@@ -424,10 +424,18 @@ func (b *Builder) sealedMediaOf(in *inferring, streams []*stream) {
 		m.dtls, m.dtlsPos, m.dtlsDir = s.hello.at, s.hello.pos, s.hello.dir
 	}
 	for _, s := range streams {
-		m := get(s.flow)
+		if s.call == nil {
+			get(s.flow)
+		}
+	}
+	for _, s := range streams {
+		m := media[s.flow.ID]
+		if m == nil {
+			continue // all of it belongs to calls
+		}
 		m.taken = m.taken || s.call != nil
 		if m.rtp == 0 || s.first < m.rtp {
-			m.rtp, m.rtpPos = s.first, s.pos
+			m.rtp, m.rtpPos = s.first, s.pos()
 		}
 	}
 	for _, m := range media {

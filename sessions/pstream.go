@@ -215,7 +215,7 @@ func (b *Builder) bindICE(c *dialog, ev *decode.Event, text []byte) {
 	for i := range b.sdp.Media {
 		md := &b.sdp.Media[i]
 		b.noteFragment(md.ICEUfrag, c)
-		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: true, caller: caller, level: levelOf(md), codecs: b.sharedCodecs(md.Codecs)}
+		bd := binding{call: c, at: ev.Time, secure: true, caller: caller, level: levelOf(md), codecs: b.sharedCodecs(md.Codecs)}
 		if a := md.Addr.IP.Unmap(); a.IsValid() && !a.IsUnspecified() && !a.IsLoopback() && md.Port > 9 && md.Port <= 65535 {
 			b.bind(netip.AddrPortFrom(a, uint16(md.Port)), bd)
 		}

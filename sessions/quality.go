@@ -556,6 +556,9 @@ func (b *Builder) addDTLS(ev *decode.Event) {
 // first check on any of its flows, the first that succeeded, and the handshake
 // that was done first.
 func (b *Builder) applySetups(rows []*callRow, streams []*stream) {
+	if len(b.setups) == 0 {
+		return
+	}
 	byFlow := map[uint32]*dialog{}
 	for _, s := range streams {
 		if s.call != nil && byFlow[s.flow.ID] == nil {

@@ -11,7 +11,7 @@ import (
 const rfc3611 = "11110111111111111111111X111X1011110111111111111111111X1111111111"
 
 func pattern(p string) *stream {
-	s := &stream{}
+	s := &stream{figures: &figures{}}
 	for i, c := range p {
 		if c == '1' {
 			s.sequence(uint16(i))
@@ -50,7 +50,7 @@ func TestBursts(t *testing.T) {
 
 // What comes late but within the window was not lost.
 func TestBurstsCorrected(t *testing.T) {
-	s := &stream{}
+	s := &stream{figures: &figures{}}
 	send := func(from, to int) {
 		for i := from; i < to; i++ {
 			if s.sequence(uint16(i)) {

@@ -71,11 +71,12 @@ func structure(through []bool) (burstPct, gapPct float64, lost int) {
 func impaired(t *testing.T, run string) (*sessions.Stream, *sessions.Trace) {
 	t.Helper()
 	trace := labTrace(t, "s2-sip/"+run+"/capture.pcapng")
-	i := slices.IndexFunc(trace.Streams, func(r sessions.Stream) bool { return r.Dst == "10.98.0.20" })
+	streams := trace.Streams.Slice()
+	i := slices.IndexFunc(streams, func(r sessions.Stream) bool { return r.Dst == "10.98.0.20" })
 	if i < 0 {
 		t.Fatal("no stream behind the bridge")
 	}
-	return &trace.Streams[i], trace
+	return &streams[i], trace
 }
 
 func TestLossStructureOfImpairedRuns(t *testing.T) {
@@ -341,7 +342,7 @@ func TestSetupOfBrowserCalls(t *testing.T) {
 		if dtls := float64(at["Finished"]-at["ClientHello"]) / 1e6; c.DTLSms.V != dtls || dtls <= 0 {
 			t.Errorf("%s: DTLS %v ms, by its rungs %v", run, c.DTLSms, dtls)
 		}
-		for _, r := range trace.Streams {
+		for _, r := range trace.Streams.All() {
 			if r.CallID != c.CallID {
 				t.Errorf("%s: the stream from %s belongs to %q", run, r.Src, r.CallID)
 			}

@@ -380,6 +380,9 @@ func makeArrivals(t *Trace, b *Builder) {
 	})
 	waiting := map[string][]int{}
 	for i := range items {
+		if len(queued) == 0 {
+			break // nobody asks
+		}
 		waiting[items[i].To] = append(waiting[items[i].To], i)
 	}
 	for _, list := range waiting {
@@ -436,6 +439,7 @@ func makeArrivals(t *Trace, b *Builder) {
 	slices.SortStableFunc(items, func(x, y item) int {
 		return cmp.Or(cmp.Compare(when(&x), when(&y)), cmp.Compare(x.order, y.order), strings.Compare(x.CallID, y.CallID))
 	})
+	t.Arrivals = make([]Arrival, 0, len(items))
 	for i := range items {
 		a := items[i].Arrival
 		a.Seq = int64(i + 1)

@@ -22,6 +22,8 @@ type (
 	Text = packed.Text
 	// Signals are rows of table signals, of which there are many.
 	Signals = packed.Rows[Signal]
+	// Streams are rows of table streams, likewise.
+	Streams = packed.Rows[Stream]
 	// StreamIntervals are rows of table stream_intervals, likewise.
 	StreamIntervals = packed.Rows[StreamInterval]
 )

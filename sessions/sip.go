@@ -321,7 +321,7 @@ func (b *Builder) addSDP(c *dialog, m *sip.Message, ev *decode.Event, body []byt
 		if md.Port == 0 || md.Port > 65535 || !addr.IsValid() || addr.IsUnspecified() {
 			continue // rejected, a host name, or hold by RFC 2543: no address in it
 		}
-		bd := binding{call: c, at: ev.Time, ptime: md.Ptime, secure: strings.Contains(md.Proto, "SAVP"), caller: caller, level: levelOf(md)}
+		bd := binding{call: c, at: ev.Time, secure: strings.Contains(md.Proto, "SAVP"), caller: caller, level: levelOf(md)}
 		bd.codecs = b.sharedCodecs(md.Codecs)
 		b.bind(netip.AddrPortFrom(addr, uint16(md.Port)), bd)
 	}

@@ -15,63 +15,66 @@ import (
 // stream is one RTP source on one direction of a flow while it is read.
 // It keeps O(1) state: nothing is stored per packet.
 type stream struct {
-	flow *decode.Flow
-	dir  uint8
-	ssrc uint32
-	pos  decode.Pos
+	flow      *decode.Flow
+	ssrc      uint32
+	dir       uint8
+	encrypted bool
+	version   uint32 // of dst when last looked at
+	id        uint32
+	file      int32 // and frame of the first packet
+	frame     int64
+	first     Time // of any packet
+	packets   int64
 
-	first, last  Time // of any packet
+	src *mediaEnd // nil when SDP had not named it
+	dst *mediaEnd
+
+	call    *dialog
+	reports *ssrcReports // what RTCP said; nil when it said nothing
+
+	*figures // until its row is made
+}
+
+// figures are what is counted and measured of a stream.
+type figures struct {
+	last         Time // of any packet
 	prev         Time // arrival of the packet before, for delta
-	packets      int64
 	duplicates   int64
 	reordered    int64
 	bytes        int64
 	expectedDone int64 // expected of finished sequence spans (after jumps)
 	spans        int64
+	events       int64 // telephone events begun
+	opened       int64 // packets that were authenticated and decrypted
 
 	baseSeq, maxSeq int64 // extended sequence numbers of this span
 	badSeq          int64 // RFC 3550 A.1: the number that would confirm a jump
 	window          [seqWindow / 64]uint64
 
 	timestamp uint32 // of the packet before
+	eventTS   uint32
+	tsSpan    int64 // extended timestamp advance from the first packet
+	tsStepMin uint32
+
+	typeCount uint8
+	types     [4]uint8 // payload types in order of appearance
+	clockType int16    // payload type that clock belongs to; -1 none
+	eventType int16    // payload type of telephone-event; -1 none
+	clock     int64    // of the last payload type; 0 unknown
+	codec     string
+
 	deltaMax  float64
 	jitter    float64 // ms
 	jitterSum float64
 	jitterMax float64
 	jitterN   int64
 
-	firstTS   uint32
-	tsSpan    int64 // extended timestamp advance from the first packet
-	tsSteps   int64 // packets in order whose timestamp advanced
-	tsStepMin uint32
-
-	types     [4]uint8 // payload types in order of appearance
-	typeCount uint8
-	clock     int64 // of the last payload type; 0 unknown
-	clockType int16 // payload type that clock belongs to; -1 none
-	codec     string
-	events    int64 // telephone events begun
-	eventTS   uint32
-	encrypted bool
-	opened    int64 // packets that were authenticated and decrypted
-
 	digits    []byte // of telephone events, where they may be shown
-	eventType int16  // payload type of telephone-event; -1 none
-
-	src     *mediaEnd // nil when SDP had not named it
-	dst     *mediaEnd
-	version uint32 // of dst when last looked at
-
 	intervals []interval
 
 	loss  *bursts // of numbers that left the window; nil while none was lost
 	drift drift
 	sound sound
-
-	reports *ssrcReports // what RTCP said; nil when it said nothing
-
-	call *dialog
-	id   uint32
 }
 
 const (
@@ -79,6 +82,9 @@ const (
 	maxDropout  = 3000 // RFC 3550 A.1
 	maxMisorder = 100  // RFC 3550 A.1
 )
+
+// pos is where the first packet is.
+func (s *stream) pos() decode.Pos { return decode.Pos{File: s.file, Frame: s.frame, First: s.frame} }
 
 func (s *stream) seen(ext int64) bool { return s.window[ext/64%(seqWindow/64)]>>(ext%64)&1 == 1 }
 func (s *stream) mark(ext int64)      { s.window[ext/64%(seqWindow/64)] |= 1 << (ext % 64) }
@@ -201,13 +207,12 @@ func (s *stream) add(h *rtp.Header, now Time, size int, opened bool) {
 			s.drift.add(float64(now-s.first)*1e-9, float64(s.tsSpan))
 		}
 		if step > 0 && s.maxSeq&0xFFFF == int64(h.Seq-1) {
-			s.tsSteps++
 			if s.tsStepMin == 0 || uint32(step) < s.tsStepMin {
 				s.tsStepMin = uint32(step)
 			}
 		}
 	} else {
-		s.first, s.firstTS = now, h.Timestamp
+		s.first = now
 	}
 	s.sound.hear(h, step, opened, size)
 	s.timestamp = h.Timestamp
@@ -380,7 +385,6 @@ func levelOf(md *sdp.Media) uint8 {
 
 // mediaEnd is a transport address that SDP gave for media.
 type mediaEnd struct {
-	addr     netip.AddrPort
 	version  uint32
 	secure   bool // some binding is
 	bindings []binding
@@ -391,7 +395,6 @@ type binding struct {
 	call   *dialog
 	at     Time
 	codecs []sdp.Codec
-	ptime  float64
 	secure bool
 	caller bool  // side that receives there
 	level  uint8 // header extension element of the audio level, 0 none
@@ -491,7 +494,8 @@ func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
 
 func (b *Builder) newStream(set *streamSet, ev *decode.Event) *stream {
 	dst := ev.Dst()
-	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, pos: ev.Pos, clockType: -1, eventType: -1, src: b.ends[ev.Src()], dst: b.mediaEnd(dst)}
+	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, file: ev.Pos.File, frame: ev.Pos.Frame, src: b.ends[ev.Src()], dst: b.mediaEnd(dst),
+		figures: &figures{clockType: -1, eventType: -1}}
 	s.version = s.dst.version
 	list := append(set.all[ev.Dir], s)
 	set.all[ev.Dir] = list
@@ -537,7 +541,7 @@ func (b *Builder) reviewStream(set *streamSet, s *stream, ev *decode.Event) *str
 func (b *Builder) mediaEnd(a netip.AddrPort) *mediaEnd {
 	e := b.ends[a]
 	if e == nil {
-		e = &mediaEnd{addr: a}
+		e = &mediaEnd{}
 		b.ends[a] = e
 	}
 	return e
@@ -580,10 +584,10 @@ func (b *Builder) allStreams() []*stream {
 		if a.first != c.first {
 			return a.first < c.first
 		}
-		if a.pos.File != c.pos.File {
-			return a.pos.File < c.pos.File
+		if a.file != c.file {
+			return a.file < c.file
 		}
-		return a.pos.Frame < c.pos.Frame
+		return a.frame < c.frame
 	})
 	return out
 }
@@ -666,7 +670,7 @@ func index(b bool) int {
 	return 0
 }
 
-// streamRow is a stream as a row of table streams.
+// streamRow is a stream as a row of table streams, without its call.
 func (b *Builder) streamRow(s *stream) Stream {
 	src, dst := s.flow.End(s.dir), s.flow.End(1-s.dir)
 	r := Stream{
@@ -675,16 +679,10 @@ func (b *Builder) streamRow(s *stream) Stream {
 		SSRC: s.ssrc, Codec: s.codec, Encrypted: s.encrypted, Decrypted: 2*s.opened > s.packets,
 		FirstAt: s.first, LastAt: s.last, Packets: s.packets, Expected: s.expected(),
 		Duplicates: s.duplicates, Reordered: s.reordered, DTMFCount: s.events, DTMFDigits: string(s.digits),
-		File: b.files[s.pos.File], FirstFrame: s.pos.Frame,
+		File: b.files[s.file], FirstFrame: s.frame,
 	}
 	for _, t := range s.types[:s.typeCount] {
 		r.PayloadTypes = append(r.PayloadTypes, int64(t))
-	}
-	if s.call != nil {
-		r.CallID = s.call.id
-		if s.call.leg != 0 {
-			r.LegID = decode.Some(s.call.leg)
-		}
 	}
 	if r.Lost = r.Expected - r.Packets; r.Lost < 0 {
 		r.Lost = 0

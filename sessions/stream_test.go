@@ -36,10 +36,10 @@ func (s *script) call(ms, end int64, id, callerAt, calleeAt string) {
 
 func only(t *testing.T, trace *sessions.Trace) *sessions.Stream {
 	t.Helper()
-	if len(trace.Streams) != 1 {
-		t.Fatalf("%d streams, want one: %+v", len(trace.Streams), trace.Streams)
+	if trace.Streams.Len() != 1 {
+		t.Fatalf("%d streams, want one: %+v", trace.Streams.Len(), trace.Streams.Slice())
 	}
-	return &trace.Streams[0]
+	return trace.Streams.At(0)
 }
 
 // figures are what a stream's sequence numbers say.
@@ -131,14 +131,14 @@ func TestStreamsOfACall(t *testing.T) {
 		s.rtp(ms+40, calleeMedia, callerMedia, 0, uint16(i), 9)
 	}
 	trace := s.trace(t)
-	if len(trace.Streams) != 2 || trace.Calls[0].Streams != 2 {
-		t.Fatalf("%d streams, %d of the call; want 2", len(trace.Streams), trace.Calls[0].Streams)
+	if trace.Streams.Len() != 2 || trace.Calls[0].Streams != 2 {
+		t.Fatalf("%d streams, %d of the call; want 2", trace.Streams.Len(), trace.Calls[0].Streams)
 	}
 	c := trace.Calls[0]
 	if c.FirstMediaInAt != at(100) || c.FirstMediaOutAt != at(140) {
 		t.Errorf("first media in %v, out %v; want 100 and 140 ms", c.FirstMediaInAt, c.FirstMediaOutAt)
 	}
-	for _, r := range trace.Streams {
+	for _, r := range trace.Streams.All() {
 		if r.Packets != 50 || r.Lost != 0 || r.CallID != "a" || !r.LegID.Known {
 			t.Errorf("stream %+v", r)
 		}
@@ -156,11 +156,11 @@ func TestPortsUsedAgain(t *testing.T) {
 			s.rtp(2100+20*int64(i), callerMedia, calleeMedia, 0, second+uint16(i), 9)
 		}
 		trace := s.trace(t)
-		if len(trace.Streams) != 2 {
-			t.Errorf("numbers from %d again: %d streams, want 2", second, len(trace.Streams))
+		if trace.Streams.Len() != 2 {
+			t.Errorf("numbers from %d again: %d streams, want 2", second, trace.Streams.Len())
 			continue
 		}
-		for i, r := range trace.Streams {
+		for i, r := range trace.Streams.All() {
 			if r.Packets != 50 || r.Lost != 0 || r.Duplicates != 0 || r.CallID != []string{"a", "b"}[i] {
 				t.Errorf("numbers from %d again: stream %+v", second, r)
 			}
@@ -234,7 +234,7 @@ func TestStreamsWithoutSDP(t *testing.T) {
 		for i := range 4 {
 			s.rtp(20*int64(i), callerMedia, calleeMedia, 0, uint16(i), 1)
 		}
-		if n := len(s.trace(t).Streams); n != 0 {
+		if n := s.trace(t).Streams.Len(); n != 0 {
 			t.Errorf("%d streams", n)
 		}
 	})
@@ -252,8 +252,8 @@ func TestStreamsWithoutSDP(t *testing.T) {
 			s.rtpAt(20*int64(i), callerMedia, calleeMedia, byte(x>>8)&0x3F, uint16(x), x, ssrc)
 		}
 		trace := s.trace(t)
-		if len(trace.Streams) != 0 || trace.Flows[0].Application == "rtp" {
-			t.Errorf("%d streams, the flow is %q", len(trace.Streams), trace.Flows[0].Application)
+		if trace.Streams.Len() != 0 || trace.Flows[0].Application == "rtp" {
+			t.Errorf("%d streams, the flow is %q", trace.Streams.Len(), trace.Flows[0].Application)
 		}
 	})
 	t.Run("SDP comes after much junk on the address", func(t *testing.T) {
@@ -265,7 +265,7 @@ func TestStreamsWithoutSDP(t *testing.T) {
 		for i := range 20 {
 			s.rtp(2100+20*int64(i), callerMedia, calleeMedia, 0, uint16(i), 42)
 		}
-		for _, r := range s.trace(t).Streams {
+		for _, r := range s.trace(t).Streams.All() {
 			if r.SSRC == 42 && r.Packets == 20 && r.CallID == "a" {
 				return
 			}
@@ -362,15 +362,15 @@ func TestCallsSharingOneMediaAddress(t *testing.T) {
 		CallSIDs []struct{ CallSid string } `json:"callsids"`
 	}
 	readTruth(t, "s2-sip/calls200-10cps", &truth)
-	if len(trace.Calls) != 200 || len(truth.CallSIDs) != 200 || len(trace.Streams) != 400 {
-		t.Fatalf("%d calls, %d in the truth, %d streams", len(trace.Calls), len(truth.CallSIDs), len(trace.Streams))
+	if len(trace.Calls) != 200 || len(truth.CallSIDs) != 200 || trace.Streams.Len() != 400 {
+		t.Fatalf("%d calls, %d in the truth, %d streams", len(trace.Calls), len(truth.CallSIDs), trace.Streams.Len())
 	}
 	want := map[uint32]string{}
 	for i, c := range truth.CallSIDs {
 		want[0xCA110000+uint32(i)] = c.CallSid
 	}
 	wrong := 0
-	for _, r := range trace.Streams {
+	for _, r := range trace.Streams.All() {
 		if r.CallID != want[r.SSRC] {
 			wrong++
 		}
@@ -412,7 +412,7 @@ func TestImpairedStreams(t *testing.T) {
 			readTruth(t, "s2-sip/"+run, &truth)
 			trace := labTrace(t, "s2-sip/"+run+"/capture.pcapng")
 			var got, sent int64 // PBX to trunk, where the capture is behind the bridge
-			for _, r := range trace.Streams {
+			for _, r := range trace.Streams.All() {
 				if r.Dst == "10.98.0.20" {
 					got += r.Packets + r.Duplicates
 				} else {
@@ -425,6 +425,7 @@ func TestImpairedStreams(t *testing.T) {
 			if want := truth.Impairment.Totals["ba"]["in"]; sent != want {
 				t.Errorf("%d packets before the bridge, it got %d", sent, want)
 			}
+			streams := trace.Streams.Slice()
 			for _, line := range truth.Tshark["capture.pcapng"].Streams {
 				ssrc, err := strconv.ParseUint(strings.TrimPrefix(line[6], "0x"), 16, 32)
 				if err != nil {
@@ -438,14 +439,14 @@ func TestImpairedStreams(t *testing.T) {
 					}
 					return f
 				}
-				k := slices.IndexFunc(trace.Streams, func(r sessions.Stream) bool {
+				k := slices.IndexFunc(streams, func(r sessions.Stream) bool {
 					return r.SSRC == uint32(ssrc) && r.Src == line[2] && r.Dst == line[4]
 				})
 				if k < 0 {
 					t.Errorf("no stream %s from %s", line[6], line[2])
 					continue
 				}
-				r := &trace.Streams[k]
+				r := &streams[k]
 				if lost := max(0, num(-1)); float64(r.Packets) != num(-2) || float64(r.Lost) != lost {
 					t.Errorf("%s from %s: %d packets, %d lost; tshark %v, %v", line[6], line[2], r.Packets, r.Lost, num(-2), lost)
 				}
@@ -477,8 +478,8 @@ func TestInputOrderDoesNotMatter(t *testing.T) {
 			out += signals[i].Detail.String()
 			signals[i].Detail = sessions.Text{}
 		}
-		out += fmt.Sprintf("%+v %+v", signals, trace.StreamIntervals.Slice())
-		trace.Signals, trace.StreamIntervals = sessions.Signals{}, sessions.StreamIntervals{}
+		out += fmt.Sprintf("%+v %+v %+v", signals, trace.Streams.Slice(), trace.StreamIntervals.Slice())
+		trace.Signals, trace.Streams, trace.StreamIntervals = sessions.Signals{}, sessions.Streams{}, sessions.StreamIntervals{}
 		return out + fmt.Sprintf("%+v", *trace)
 	}
 	one := rows()

@@ -119,8 +119,7 @@ func (v *Validator) streams(t *Trace) {
 		inSeconds[iv.StreamID] += iv.Packets
 		v.want(iv.Lost >= 0, "stream %d lost %d in %v", iv.StreamID, iv.Lost, iv.At)
 	}
-	for i := range t.Streams {
-		s := &t.Streams[i]
+	for i, s := range t.Streams.All() {
 		v.want(s.StreamID == uint32(i+1), "stream %d stands at place %d", s.StreamID, i+1)
 		v.want(v.flows[s.FlowID], "stream %d is of flow %d, which is not there", s.StreamID, s.FlowID)
 		v.want(s.Packets > 0 && s.Lost >= 0 && s.Duplicates >= 0 && s.Reordered >= 0, "stream %d: %d packets, %d lost, %d duplicates, %d reordered", s.StreamID, s.Packets, s.Lost, s.Duplicates, s.Reordered)

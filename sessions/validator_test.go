@@ -73,6 +73,15 @@ func TestValidatorSees(t *testing.T) {
 			})
 		}
 	}
+	firstStream := func(damage func(*sessions.Stream)) func(*sessions.Trace) {
+		return func(x *sessions.Trace) {
+			x.Streams.Change(func(i int, s *sessions.Stream) {
+				if i == 0 {
+					damage(s)
+				}
+			})
+		}
+	}
 	for name, damage := range map[string]func(*sessions.Trace){
 		"answered before ringing":       func(x *sessions.Trace) { x.Calls[0].AnsweredAt = x.Calls[0].RingingAt - 1 },
 		"ended before answered":         func(x *sessions.Trace) { x.Calls[0].EndedAt = x.Calls[0].AnsweredAt - 1 },
@@ -83,10 +92,10 @@ func TestValidatorSees(t *testing.T) {
 		"signal of another leg":         first(func(s *sessions.Signal) { s.LegID.V = 7 }),
 		"signal of no flow":             first(func(s *sessions.Signal) { s.FlowID.V = 70 }),
 		"signal without a frame":        first(func(s *sessions.Signal) { s.Frame.V = 0 }),
-		"stream of no call":             func(x *sessions.Trace) { x.Streams[0].CallID = "b" },
-		"stream of no flow":             func(x *sessions.Trace) { x.Streams[0].FlowID = 70 },
-		"loss that is none":             func(x *sessions.Trace) { x.Streams[0].Lost = 1 },
-		"packets that are in no second": func(x *sessions.Trace) { x.Streams[0].Packets, x.Streams[0].Expected = 21, 21 },
+		"stream of no call":             firstStream(func(s *sessions.Stream) { s.CallID = "b" }),
+		"stream of no flow":             firstStream(func(s *sessions.Stream) { s.FlowID = 70 }),
+		"loss that is none":             firstStream(func(s *sessions.Stream) { s.Lost = 1 }),
+		"packets that are in no second": firstStream(func(s *sessions.Stream) { s.Packets, s.Expected = 21, 21 }),
 		"stream that the call lacks":    func(x *sessions.Trace) { x.Calls[0].Streams = 0 },
 		"second twice":                  func(x *sessions.Trace) { x.StreamIntervals.Add(*x.StreamIntervals.At(0)) },
 		"arrival out of place":          func(x *sessions.Trace) { x.Arrivals[0].Seq = 2 },

@@ -90,10 +90,10 @@ func (a *app) compare(oldArg, newArg string, failOn []string) error {
 	a.code = max(a.code, code)
 	c := opt.Rates.NewComparison()
 	eachRun(old, func(e *table.Experiment, d *table.Dataset) {
-		c.Old(d.Rates, d.Calls, d.Streams, runOptions(opt, e).Rates.TolerancePct)
+		c.Old(d.Rates, d.Calls, d.Streams.Slice(), runOptions(opt, e).Rates.TolerancePct)
 	})
 	eachRun(new, func(e *table.Experiment, d *table.Dataset) {
-		c.New(d.Rates, d.Calls, d.Streams, runOptions(opt, e).Rates.TolerancePct)
+		c.New(d.Rates, d.Calls, d.Streams.Slice(), runOptions(opt, e).Rates.TolerancePct)
 	})
 	g := grid{columns: []string{"kind", "x", "expected_per_s", "metric", "unit", "sample", "old", "new", "change_pct", "shift", "shift_low", "shift_high", "delta",
 		"p", "p_holm", "old_n", "new_n", "result", "old_verdict", "new_verdict", "note"}}
@@ -253,7 +253,7 @@ func eachRun(d *table.Dataset, f func(e *table.Experiment, rows *table.Dataset))
 		f(e, &table.Dataset{
 			Rates:         rowsOf(d.Rates, e.Experiment, func(i int) string { return d.Rates[i].Experiment }),
 			Calls:         rowsOf(d.Calls, e.Experiment, func(i int) string { return d.Calls[i].Experiment }),
-			Streams:       rowsOf(d.Streams, e.Experiment, func(i int) string { return d.Streams[i].Experiment }),
+			Streams:       d.Streams.Part(runOf(d.Streams.Len(), e.Experiment, func(i int) string { return d.Streams.At(i).Experiment })),
 			Arrivals:      rowsOf(d.Arrivals, e.Experiment, func(i int) string { return d.Arrivals[i].Experiment }),
 			CallResources: rowsOf(d.CallResources, e.Experiment, func(i int) string { return d.CallResources[i].Experiment }),
 			Messages:      rowsOf(d.Messages, e.Experiment, func(i int) string { return d.Messages[i].Experiment }),
@@ -262,9 +262,14 @@ func eachRun(d *table.Dataset, f func(e *table.Experiment, rows *table.Dataset))
 }
 
 func rowsOf[T any](rows []T, experiment string, of func(int) string) []T {
-	from := sort.Search(len(rows), func(i int) bool { return of(i) >= experiment })
-	to := from + sort.Search(len(rows)-from, func(i int) bool { return of(from+i) > experiment })
+	from, to := runOf(len(rows), experiment, of)
 	return rows[from:to:to]
+}
+
+// runOf is where the rows of one experiment lie.
+func runOf(n int, experiment string, of func(int) string) (from, to int) {
+	from = sort.Search(n, func(i int) bool { return of(i) >= experiment })
+	return from, from + sort.Search(n-from, func(i int) bool { return of(from+i) > experiment })
 }
 
 // runOptions are the options that an experiment was analysed with, as its row

@@ -56,7 +56,7 @@ func mediaOf(res *Result, callID string) (*sessions.Call, []sessions.Stream, err
 		return nil, nil, err
 	}
 	var out []sessions.Stream
-	for _, s := range res.Data.Streams {
+	for _, s := range res.Data.Streams.All() {
 		if s.CallID != call.CallID {
 			continue
 		}
@@ -68,7 +68,7 @@ func mediaOf(res *Result, callID string) (*sessions.Call, []sessions.Stream, err
 				return nil, nil, fmt.Errorf("stream %d of the call has codec %s (payload type %d): not supported, only G.711 is", s.StreamID, s.Codec, pt)
 			}
 		}
-		out = append(out, s)
+		out = append(out, *s)
 	}
 	if len(out) == 0 {
 		return nil, nil, errors.New("the call has no media in this capture")

@@ -148,9 +148,9 @@ type evidence struct {
 	ofCall    map[string][]int32                // its signals, in time order
 	ofFlow    map[uint32][]int32                // pstream, matrix and websocket, in time order
 	listen    map[uint32]decode.Time            // of each flow the first listen
-	streams   map[string][]*sessions.Stream
-	seconds   map[uint32][]int32 // stream_intervals of each stream
-	names     map[string]string  // of addresses
+	streams   map[string][]int32                // of each call
+	seconds   map[uint32][]int32                // stream_intervals of each stream
+	names     map[string]string                 // of addresses
 	captures  map[string]*decode.Capture
 	end       decode.Time                 // last packet
 	bodies    map[string]sessions.Body    // by message SID
@@ -164,7 +164,7 @@ type evidence struct {
 func newEvidence(d *table.Dataset) *evidence {
 	e := &evidence{
 		Dataset: d, flows: map[uint32]*sessions.Flow{}, calls: map[string]*sessions.Call{}, resources: map[string]*sessions.CallResource{},
-		ofCall: map[string][]int32{}, ofFlow: map[uint32][]int32{}, listen: map[uint32]decode.Time{}, streams: map[string][]*sessions.Stream{},
+		ofCall: map[string][]int32{}, ofFlow: map[uint32][]int32{}, listen: map[uint32]decode.Time{}, streams: map[string][]int32{},
 		seconds: map[uint32][]int32{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
 		listed: map[string]decode.Time{}, stepped: map[string]bool{},
 	}
@@ -207,9 +207,9 @@ func newEvidence(d *table.Dataset) *evidence {
 	for _, list := range e.ofFlow {
 		slices.SortStableFunc(list, byTime)
 	}
-	for i := range d.Streams {
-		if s := &d.Streams[i]; s.CallID != "" {
-			e.streams[s.CallID] = append(e.streams[s.CallID], s)
+	for i, s := range d.Streams.All() {
+		if s.CallID != "" {
+			e.streams[s.CallID] = append(e.streams[s.CallID], int32(i))
 		}
 	}
 	for i, v := range d.StreamIntervals.All() {
@@ -259,8 +259,8 @@ func (e *evidence) findSteps() {
 	for _, s := range e.Signals.All() {
 		put(s.File, s.Frame.V, s.At)
 	}
-	for i := range e.Streams {
-		put(e.Streams[i].File, e.Streams[i].FirstFrame, e.Streams[i].FirstAt)
+	for _, s := range e.Streams.All() {
+		put(s.File, s.FirstFrame, s.FirstAt)
 	}
 	for i := range e.Oddities {
 		put(e.Oddities[i].File, e.Oddities[i].Frame.V, e.Oddities[i].At)
@@ -1212,9 +1212,9 @@ func rejectEarly(e *evidence, add func(sessions.Oddity)) {
 
 func reconnect(e *evidence, add func(sessions.Oddity)) {
 	var listens []*sessions.Signal
-	for _, s := range e.Signals.All() {
+	for i, s := range e.Signals.All() {
 		if s.Protocol == "pstream" && s.Kind == "listen" && s.FlowID.Known {
-			listens = append(listens, s)
+			listens = append(listens, e.Signals.At(i))
 		}
 	}
 	slices.SortStableFunc(listens, func(a, b *sessions.Signal) int { return cmp.Compare(a.At, b.At) })
@@ -1420,7 +1420,8 @@ func (s *side) add(st *sessions.Stream) {
 func (e *evidence) sides(c *sessions.Call) [][2]side {
 	var legs []uint32
 	by := map[uint32][]*sessions.Stream{}
-	for _, s := range e.streams[c.CallID] {
+	for _, n := range e.streams[c.CallID] {
+		s := e.Streams.At(int(n))
 		if by[s.LegID.V] == nil {
 			legs = append(legs, s.LegID.V)
 		}
@@ -1586,8 +1587,7 @@ func mediaLate(e *evidence, add func(sessions.Oddity)) {
 }
 
 func mediaLoss(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Streams {
-		s := &e.Streams[i]
+	for _, s := range e.Streams.All() {
 		if !s.LostPct.Known || s.LostPct.V <= lossPct {
 			continue
 		}
@@ -1614,8 +1614,7 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 }
 
 func jitterHigh(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Streams {
-		s := &e.Streams[i]
+	for _, s := range e.Streams.All() {
 		if !s.JitterMeanMS.Known || s.JitterMeanMS.V <= jitterMS {
 			continue
 		}
@@ -1628,8 +1627,7 @@ func jitterHigh(e *evidence, add func(sessions.Oddity)) {
 }
 
 func mosDisagree(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Streams {
-		s := &e.Streams[i]
+	for _, s := range e.Streams.All() {
 		if !s.MOS.Known || !s.MOSSDK.Known || math.Abs(s.MOS.V-s.MOSSDK.V) <= mosDiffer {
 			continue
 		}
@@ -1652,8 +1650,7 @@ var staticTypes = map[int64]string{
 }
 
 func payloadChanged(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Streams {
-		s := &e.Streams[i]
+	for _, s := range e.Streams.All() {
 		if len(s.PayloadTypes) < 2 {
 			continue
 		}
@@ -1708,7 +1705,7 @@ func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
 	}
 	seen := map[message]*times{}
 	var order []message
-	for _, s := range e.Signals.All() {
+	for i, s := range e.Signals.All() {
 		if s.Protocol != "sip" || !s.Retransmission {
 			continue
 		}
@@ -1720,16 +1717,16 @@ func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
 			order = append(order, k)
 		}
 		t.n++
-		t.last = s
+		t.last = e.Signals.At(i)
 	}
 	order = slices.DeleteFunc(order, func(k message) bool { return seen[k].n <= retransmits })
 	if len(order) == 0 {
 		return
 	}
-	for _, s := range e.Signals.All() {
+	for i, s := range e.Signals.All() {
 		if s.Protocol == "sip" {
 			if t := seen[of(s)]; t != nil && t.first == nil {
-				t.first = s
+				t.first = e.Signals.At(i)
 			}
 		}
 	}
@@ -1917,13 +1914,13 @@ func unknownMessage(e *evidence, add func(sessions.Oddity)) {
 	}
 	var order []string
 	groups := map[string]*group{}
-	for _, s := range e.Signals.All() {
+	for i, s := range e.Signals.All() {
 		if s.Protocol != "pstream" && s.Protocol != "matrix" || slices.Contains(knownMessages, strings.ToLower(s.Kind)) {
 			continue
 		}
 		g := groups[s.Kind]
 		if g == nil {
-			g = &group{first: s}
+			g = &group{first: e.Signals.At(i)}
 			groups[s.Kind] = g
 			order = append(order, s.Kind)
 		}

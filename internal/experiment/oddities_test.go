@@ -186,7 +186,7 @@ func ruleCases() map[string][]ruleCase {
 		return &table.Dataset{Signals: packed.Of(s), Calls: []sessions.Call{call("C1", "sip", "failed")}}
 	}
 	media := func(c sessions.Call, streams ...sessions.Stream) *table.Dataset {
-		return &table.Dataset{Calls: []sessions.Call{c}, Streams: streams}
+		return &table.Dataset{Calls: []sessions.Call{c}, Streams: packed.Of(streams...)}
 	}
 	held := media(answered("sip"), audio(1, "C1", true, 2, 20), audio(2, "C1", false, 2, 6))
 	hold := sipSignal(5, true, "C1", "INVITE", 0, false, "INVITE\n\na=sendonly\n")

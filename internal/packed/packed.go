@@ -8,8 +8,9 @@
 // row are a Text: they stand apart in blocks compressed with S2 and come back
 // when asked for.
 //
-// The fields of a row may be integers, floats, booleans, strings, Texts, and
-// structs of a value and a bool that tells whether it is known.
+// The fields of a row may be integers, lists of them, floats, booleans,
+// strings, Texts, and structs of a value and a bool that tells whether it is
+// known. An empty list comes back as nil.
 //
 // Nothing here is for more than one goroutine, reading included: the block
 // that was decompressed last is kept.
@@ -40,6 +41,11 @@ type Rows[T any] struct {
 	texts  texts
 	buf    []byte
 	spare  []byte // for the data of a chunk that grows
+
+	// A string that comes first in a row, as the experiment does, costs nothing
+	// in rows that have the same one as the first row.
+	lead   string
+	others bool // some row has another
 }
 
 type chunk struct {
@@ -57,6 +63,7 @@ const (
 	kindBool
 	kindString
 	kindText
+	kindInts
 )
 
 // field is where a field lies in its row. known is where the bool of a value
@@ -95,6 +102,8 @@ func layoutOf(t reflect.Type) []field {
 			f.kind = kindBool
 		case ft.Kind() == reflect.String:
 			f.kind = kindString
+		case ft == reflect.TypeFor[[]int64]():
+			f.kind = kindInts
 		default:
 			panic(fmt.Sprintf("packed: field %s of %s has type %s, which cannot be packed", sf.Name, t, sf.Type))
 		}
@@ -129,6 +138,9 @@ func (r *Rows[T]) add(row *T) {
 		r.spare = nil
 	}
 	c := &r.chunks[len(r.chunks)-1]
+	if r.n == 0 && r.layout[0].leads() {
+		r.lead = *(*string)(unsafe.Pointer(row))
+	}
 	if len(c.starts) == 0 {
 		c.first = integers(r.layout, unsafe.Pointer(row))
 	}
@@ -155,6 +167,9 @@ func integers(layout []field, row unsafe.Pointer) []int64 {
 	}
 	return out
 }
+
+// leads tells whether the first field of a row is one that lead is for.
+func (f *field) leads() bool { return f.kind == kindString && f.known == 0 }
 
 // pack appends one row.
 func (r *Rows[T]) pack(b []byte, c *chunk, row unsafe.Pointer) []byte {
@@ -193,7 +208,14 @@ func (r *Rows[T]) pack(b []byte, c *chunk, row unsafe.Pointer) []byte {
 				b = append(b, 0)
 			}
 		case kindString:
-			if v := *(*string)(p); v != "" || given {
+			v := *(*string)(p)
+			if i == 0 && f.leads() {
+				if v == r.lead {
+					continue
+				}
+				given, r.others = true, true
+			}
+			if v != "" || given {
 				given = true
 				b = binary.AppendUvarint(b, uint64(r.names.number(v)))
 			}
@@ -204,6 +226,14 @@ func (r *Rows[T]) pack(b []byte, c *chunk, row unsafe.Pointer) []byte {
 				b = binary.AppendUvarint(b, uint64(at.block))
 				b = binary.AppendUvarint(b, uint64(at.off))
 				b = binary.AppendUvarint(b, uint64(at.n))
+			}
+		case kindInts:
+			if list := *(*[]int64)(p); len(list) > 0 || given {
+				given = true
+				b = binary.AppendUvarint(b, uint64(len(list)))
+				for _, v := range list {
+					b = binary.AppendVarint(b, v)
+				}
 			}
 		}
 		if given {
@@ -224,6 +254,9 @@ func (r *Rows[T]) get(i int, row unsafe.Pointer) {
 	c := &r.chunks[i/chunkRows]
 	bits := c.data[c.starts[i%chunkRows]:]
 	b := bits[(len(r.layout)+7)/8:]
+	if r.layout[0].leads() {
+		*(*string)(row) = r.lead
+	}
 	for i := range r.layout {
 		if bits[i/8]>>(i%8)&1 == 0 {
 			continue
@@ -263,6 +296,15 @@ func (r *Rows[T]) get(i int, row unsafe.Pointer) {
 			size, n := binary.Uvarint(b)
 			b = b[n:]
 			*(*Text)(p) = Text{r.texts.blocks[block], uint32(off), uint32(size)}
+		case kindInts:
+			size, n := binary.Uvarint(b)
+			b = b[n:]
+			list := make([]int64, size)
+			for k := range list {
+				list[k], n = binary.Varint(b)
+				b = b[n:]
+			}
+			*(*[]int64)(p) = list
 		}
 	}
 }
@@ -274,11 +316,14 @@ func (r *Rows[T]) At(i int) *T {
 	return row
 }
 
-// All are the rows with their numbers; each may be kept.
+// All are the rows with their numbers. Each is overwritten by the next: copy
+// what you keep, or keep its number.
 func (r *Rows[T]) All() iter.Seq2[int, *T] {
 	return func(yield func(int, *T) bool) {
+		var row T
 		for i := range r.n {
-			if !yield(i, r.At(i)) {
+			r.Get(i, &row)
+			if !yield(i, &row) {
 				return
 			}
 		}
@@ -292,6 +337,16 @@ func (r *Rows[T]) Slice() []T {
 		r.get(i, unsafe.Pointer(&out[i]))
 	}
 	return out
+}
+
+// Part packs rows from up to to anew.
+func (r *Rows[T]) Part(from, to int) (part Rows[T]) {
+	var row T
+	for i := from; i < to; i++ {
+		r.Get(i, &row)
+		part.add(&row)
+	}
+	return part
 }
 
 // Text keeps a text for a row that will be added. It copies b.
@@ -313,6 +368,18 @@ func (r *Rows[T]) Change(f func(i int, row *T)) {
 		}
 	}
 	r.Rest()
+}
+
+// Lead gives every row this string as its first field, which must be one.
+func (r *Rows[T]) Lead(s string) {
+	if r.n > 0 && !r.layout[0].leads() {
+		panic(fmt.Sprintf("packed: the first field of %v is no string", r.RowType()))
+	}
+	if r.others {
+		r.Change(func(_ int, row *T) { *(*string)(unsafe.Pointer(row)) = s })
+		return
+	}
+	r.lead = s
 }
 
 // take empties r and gives what it held.
@@ -356,11 +423,8 @@ func (r *Rows[T]) ChangeAny(f func(row any)) { r.Change(func(_ int, row *T) { f(
 
 // Join appends the rows of o, a *Rows[T].
 func (r *Rows[T]) Join(o any) {
-	other := o.(*Rows[T])
-	var row T
-	for i := range other.n {
-		other.Get(i, &row)
-		r.add(&row)
+	for _, row := range o.(*Rows[T]).All() {
+		r.add(row)
 	}
 }
 
@@ -393,7 +457,9 @@ type Table interface {
 	RowType() reflect.Type
 	Unpack(i int, row any)
 	Pack(rows any)
+	Text(b []byte) Text
 	ChangeAny(f func(row any))
+	Lead(s string)
 	Reorder(order []int)
 	Join(o any)
 }

@@ -28,6 +28,7 @@ type row struct {
 	Again  bool
 	Sure   opt[bool]
 	Note   opt[string]
+	List   []int64
 	Detail Text
 }
 
@@ -44,6 +45,9 @@ func made(r *rand.Rand, i int) row {
 	out := row{
 		Name: []string{"", "a", "sip:\xff", fmt.Sprint("call", i/3)}[r.IntN(4)], At: numbers[r.IntN(7)],
 		Flow: []uint32{0, 7, math.MaxUint32}[r.IntN(3)], Level: floats[r.IntN(6)], Again: r.IntN(2) == 0,
+	}
+	for range r.IntN(3) {
+		out.List = append(out.List, numbers[r.IntN(7)])
 	}
 	if r.IntN(2) == 0 {
 		out.Frame, out.Port = opt[int64]{numbers[r.IntN(7)], true}, opt[uint32]{uint32(r.IntN(3)), true}
@@ -112,6 +116,8 @@ func TestRowsComeBack(t *testing.T) {
 		}
 	})
 	same("changed", &rows, turned)
+	part := rows.Part(100, 900)
+	same("part", &part, turned[100:900])
 	if got := rows.Slice(); len(got) != len(turned) || plain(got[17]) != turned[17] {
 		t.Errorf("slice of %d rows", len(got))
 	}
@@ -163,11 +169,30 @@ func TestRowsAreSmall(t *testing.T) {
 
 func TestWhatCannotBePacked(t *testing.T) {
 	defer func() {
-		if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "field List") {
+		if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "field Names") {
 			t.Errorf("panic %v", r)
 		}
 	}()
-	Of(struct{ List []string }{})
+	Of(struct{ Names []string }{})
+}
+
+func TestLead(t *testing.T) {
+	for _, rows := range []Rows[row]{Of(row{Flow: 1}, row{Flow: 2}), Of(row{Name: "a"}, row{Name: "a", Flow: 2}), Of(row{Name: "a"}, row{}, row{Name: "b"})} {
+		before := rows.Slice()
+		rows.Lead("e")
+		rows.Add(row{Name: "x"}, row{Name: "e"}, row{})
+		var got []string
+		for i, x := range rows.All() {
+			got = append(got, x.Name)
+			if i < len(before) && x.Flow != before[i].Flow {
+				t.Errorf("row %d: %+v, was %+v", i, x, before[i])
+			}
+		}
+		want := slices.Concat(slices.Repeat([]string{"e"}, len(before)), []string{"x", "e", ""})
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 func TestByReflection(t *testing.T) {

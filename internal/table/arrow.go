@@ -15,7 +15,7 @@ import (
 
 // arrowBatch is the number of rows of a record batch: what is unpacked and
 // built at once.
-const arrowBatch = 32 << 10
+const arrowBatch = 16 << 10
 
 func (c *column) arrowType(dictionary bool) arrow.DataType {
 	switch c.kind {

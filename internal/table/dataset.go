@@ -40,7 +40,7 @@ type Dataset struct {
 	Signals         sessions.Signals // packed, as there are many
 	Arrivals        []sessions.Arrival
 	CallResources   []sessions.CallResource
-	Streams         []sessions.Stream
+	Streams         sessions.Streams
 	StreamIntervals sessions.StreamIntervals
 	Messages        []sessions.Message
 	Rates           []rates.Rate

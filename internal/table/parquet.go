@@ -28,11 +28,11 @@ import (
 
 // rowGroup is the number of rows of a row group: it bounds what writer and
 // reader hold in memory.
-const rowGroup = 32 << 10
+const rowGroup = 16 << 10
 
-// rowsAtOnce is how many rows are handed to the library together, a multiple
-// of the number that it takes at once itself.
-const rowsAtOnce = 4 << 10
+// textsAtOnce is how many packed texts are unpacked together, a multiple of the
+// number of values that the library takes at once itself.
+const textsAtOnce = 4 << 10
 
 // writeParquet writes a selection as one Parquet file. package parquet/file is
 // used and not pqarrow, which would link gRPC and triple the binary.
@@ -95,9 +95,9 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 			if err != nil {
 				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
 			}
-			step := rowsAtOnce
-			if c.kind.list() {
-				step = rowGroup // its levels are more than its rows
+			step := rowGroup
+			if c.packed {
+				step = textsAtOnce
 			}
 			for i := from; i < to; i += step {
 				if err := p.write(cw, s, c, i, min(to, i+step)); err != nil {

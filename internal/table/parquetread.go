@@ -14,6 +14,8 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/twtrace/twtrace/internal/packed"
 )
 
 // The reader is our own: arrow/go v17 believes sizes in a damaged file (it
@@ -104,6 +106,7 @@ func readParquet(data []byte, d *Dataset, sp *spec) error {
 	}
 	all := sp.list(d)
 	all.grow(rows)
+	r.page.in = all.packed
 	for _, g := range f.groups {
 		if len(g.chunks) != len(f.leaves) {
 			return fmt.Errorf("parquet: row group has %d columns, wanted %d as in the schema", len(g.chunks), len(f.leaves))
@@ -338,6 +341,7 @@ type fileReader struct {
 
 	def, rep, index []uint32
 	page, dict      values
+	body            []byte // the page that was expanded last
 }
 
 // values are a page's values in the form of their physical type.
@@ -345,6 +349,7 @@ type values struct {
 	ints   []int64 // booleans and 32-bit integers too
 	floats []float64
 	texts  []string
+	in     packed.Table // where long texts are kept; nil: nowhere
 }
 
 func (v *values) reset() { v.ints, v.floats, v.texts = v.ints[:0], v.floats[:0], v.texts[:0] }
@@ -719,7 +724,7 @@ func (c *column) set(row reflect.Value, v *values, i int, l *leaf) error {
 		}
 		f.SetInt(n * l.nsPerOne)
 	case kindText:
-		c.setText(f, v.texts[i])
+		c.setText(f, v.texts[i], v.in)
 	case kindEnum:
 		at := slices.Index(c.Enum, v.texts[i])
 		if at < 0 && v.texts[i] != "" {
@@ -842,7 +847,8 @@ func hybrid(dst []uint32, b []byte, width, n int) ([]uint32, error) {
 	return dst, nil
 }
 
-// expand undoes a page's compression. full is what the header promises.
+// expand undoes a page's compression. full is what the header promises. What it
+// gives lasts until the next page.
 func (r *fileReader) expand(b []byte, full int64, codec int64) ([]byte, error) {
 	if full < 0 {
 		return nil, fmt.Errorf("page of %d bytes", full)
@@ -858,7 +864,8 @@ func (r *fileReader) expand(b []byte, full int64, codec int64) ([]byte, error) {
 	case codecSnappy:
 		var n int
 		if n, err = s2.DecodedLen(b); err == nil && int64(n) == full {
-			out, err = s2.Decode(nil, b)
+			out, err = s2.Decode(r.body[:cap(r.body)], b)
+			r.body = out
 		}
 	case codecGzip:
 		var z *gzip.Reader
@@ -874,7 +881,11 @@ func (r *fileReader) expand(b []byte, full int64, codec int64) ([]byte, error) {
 		}
 		// An empty page is written as no bytes at all or as an empty frame.
 		if len(b) > 0 {
-			out, err = r.zstd.DecodeAll(b, make([]byte, 0, min(full, int64(len(b))*64+1024)))
+			if want := min(full, int64(len(b))*64+1024); int64(cap(r.body)) < want {
+				r.body = make([]byte, 0, want)
+			}
+			out, err = r.zstd.DecodeAll(b, r.body[:0])
+			r.body = out
 		}
 	default:
 		return nil, fmt.Errorf("compression %d is not handled, wanted none, Snappy, gzip or zstd", codec)

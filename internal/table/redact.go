@@ -109,7 +109,7 @@ func (r *redactor) each(d *Dataset, f func(k class, s string) string) {
 					v := row.Field(c.field)
 					if s := c.text(v); s != "" {
 						if t := f(class, s); t != s {
-							c.setText(v, t)
+							c.setText(v, t, nil)
 						}
 					}
 				})

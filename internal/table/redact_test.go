@@ -70,7 +70,7 @@ func dirty() *Dataset {
 				switch c.kind {
 				case kindText:
 					list := byClass[classOf(sp.schema.Name, c)]
-					c.setText(f, list[j%len(list)])
+					c.setText(f, list[j%len(list)], nil)
 				case kindEnum:
 					f.SetString(c.Enum[j%len(c.Enum)])
 				case kindTexts:

@@ -121,13 +121,18 @@ func (c *column) text(f reflect.Value) string {
 	return f.String()
 }
 
-// setText sets it.
-func (c *column) setText(f reflect.Value, s string) {
-	if c.packed {
-		*f.Addr().Interface().(*packed.Text) = packed.NewText(s)
+// setText sets it. in, unless nil, are the rows that the field will be of.
+func (c *column) setText(f reflect.Value, s string, in packed.Table) {
+	if !c.packed {
+		f.SetString(s)
 		return
 	}
-	f.SetString(s)
+	t := f.Addr().Interface().(*packed.Text)
+	if in != nil {
+		*t = in.Text(alias(s)) // which copies
+	} else {
+		*t = packed.NewText(s)
+	}
 }
 
 // rowType is the type of the rows in a field of Dataset.
@@ -143,6 +148,7 @@ type list struct {
 	slice  reflect.Value
 	packed packed.Table // nil for a slice
 	row    reflect.Type
+	filled reflect.Value // of more, where rows are packed
 }
 
 func (sp *spec) list(d *Dataset) list {
@@ -207,7 +213,12 @@ func (l *list) grow(n int) {
 // more is n rows to be filled; they belong to the list when took was called.
 func (l *list) more(n int) reflect.Value {
 	if l.packed != nil {
-		return reflect.MakeSlice(reflect.SliceOf(l.row), n, n)
+		if l.filled.IsValid() && l.filled.Cap() >= n {
+			l.filled.Clear()
+			return l.filled.Slice(0, n)
+		}
+		l.filled = reflect.MakeSlice(reflect.SliceOf(l.row), n, n)
+		return l.filled
 	}
 	old := l.slice.Len()
 	l.slice.SetLen(old + n) // grow was called
@@ -255,6 +266,10 @@ func (d *Dataset) Len(table string) int {
 func (d *Dataset) SetExperiment(name string) {
 	for i := range specs {
 		rows := specs[i].list(d)
+		if rows.packed != nil {
+			rows.packed.Lead(name)
+			continue
+		}
 		rows.change(func(row reflect.Value) { row.Field(specs[i].cols[0].field).SetString(name) })
 	}
 }

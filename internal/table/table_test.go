@@ -63,7 +63,7 @@ func randomDataset(seed uint64, n int) *Dataset {
 					case c.Key:
 						f.SetString(fmt.Sprintf("key %d %s", j, strings.ToValidUTF8(hostile[r.IntN(len(hostile))], "")))
 					default:
-						c.setText(f, hostile[r.IntN(len(hostile))])
+						c.setText(f, hostile[r.IntN(len(hostile))], nil)
 					}
 				case kindEnum:
 					if r.IntN(4) > 0 || c.Key {
