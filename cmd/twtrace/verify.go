@@ -321,10 +321,11 @@ func compareWith(d *table.Dataset, f *found) []agreement {
 	add("calls", "Call-IDs with an INVITE", n(int64(len(f.calls)-missing)), n(int64(len(f.calls))), "")
 
 	seen := map[int]bool{}
+	streams := d.Streams.Slice()
 	for _, s := range f.streams {
 		i := -1
-		for k := range d.Streams {
-			if r := &d.Streams[k]; uint64(r.SSRC) == s.ssrc && r.Src == s.src && r.Dst == s.dst && uint64(r.SrcPort) == s.srcPort && uint64(r.DstPort) == s.dstPort && !seen[k] {
+		for k := range streams {
+			if r := &streams[k]; uint64(r.SSRC) == s.ssrc && r.Src == s.src && r.Dst == s.dst && uint64(r.SrcPort) == s.srcPort && uint64(r.DstPort) == s.dstPort && !seen[k] {
 				i = k
 				break
 			}
@@ -336,7 +337,7 @@ func compareWith(d *table.Dataset, f *found) []agreement {
 			continue
 		}
 		seen[i] = true
-		r := &d.Streams[i]
+		r := &streams[i]
 		why := ""
 		switch {
 		case r.Duplicates > 0 && r.Packets+r.Duplicates == s.packets:
@@ -351,7 +352,7 @@ func compareWith(d *table.Dataset, f *found) []agreement {
 		add("stream", name, n(r.Packets)+" packets, "+n(r.Lost)+" lost", theirs, why)
 	}
 	alone := int64(0)
-	for i := range d.Streams {
+	for i := range streams {
 		if !seen[i] {
 			alone++
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/fixtures"
+	"github.com/twtrace/twtrace/internal/packed"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/sessions"
 )
@@ -59,7 +60,7 @@ func TestVerifyWithoutTshark(t *testing.T) {
 func TestVerifyExplains(t *testing.T) {
 	d := &table.Dataset{
 		Captures: []decode.Capture{{Packets: 200, DuplicatePackets: 100}},
-		Streams:  []sessions.Stream{{Src: "a", SrcPort: 1, Dst: "b", DstPort: 2, SSRC: 7, Packets: 90, Duplicates: 10}, {Src: "c", SrcPort: 1, Dst: "d", DstPort: 2, SSRC: 8, Packets: 5}},
+		Streams:  packed.Of(sessions.Stream{Src: "a", SrcPort: 1, Dst: "b", DstPort: 2, SSRC: 7, Packets: 90, Duplicates: 10}, sessions.Stream{Src: "c", SrcPort: 1, Dst: "d", DstPort: 2, SSRC: 8, Packets: 5}),
 	}
 	for _, c := range []struct {
 		name, what string

@@ -175,8 +175,8 @@ func (s *slicer) plan(res *Result) {
 	}
 	media := map[uint32]bool{}
 	signaling := map[uint32]bool{}
-	for i := range d.Streams {
-		if t := &d.Streams[i]; t.CallID == s.call.CallID {
+	for _, t := range d.Streams.All() {
+		if t.CallID == s.call.CallID {
 			see(t.FirstAt, t.LastAt)
 			media[t.FlowID], s.files[t.File] = true, true
 		}
@@ -224,8 +224,8 @@ func (s *slicer) plan(res *Result) {
 			p.from, p.to = first-sliceAround, last+sliceAround
 		}
 	}
-	for i := range d.Streams {
-		if t := &d.Streams[i]; t.CallID != s.call.CallID && media[t.FlowID] {
+	for _, t := range d.Streams.All() {
+		if t.CallID != s.call.CallID && media[t.FlowID] {
 			p := s.part(flows[t.FlowID])
 			if p.not == nil {
 				p.not = map[uint32]bool{}
