@@ -3,6 +3,7 @@ package experiment
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"net/netip"
 	"slices"
@@ -156,9 +157,40 @@ type evidence struct {
 	bodies    map[string]sessions.Body    // by message SID
 	weak      map[uint32]sessions.WeakTLS // by flow
 	late      map[string]float64          // ms, by call
+	tell      []int32                     // signals that a rule may look at by themselves
 	stepped   map[string]bool             // captures whose clock stepped back by a second or more
 	listed    map[string]decode.Time      // last listing of a REST resource in traffic
 	moved     map[queueKey][]moved        // made when first asked for
+}
+
+// telling tells the signals that a rule looks at by themselves, few of all.
+func telling(s *sessions.Signal) bool {
+	switch s.Protocol {
+	case "sip":
+		return s.Retransmission || s.StatusCode.V >= 400 || s.Kind == "BYE"
+	case "http":
+		return s.StatusCode.V == 429
+	case "pstream", "matrix":
+		return s.Kind == "hangup" || s.Kind == "error" || s.Kind == "listen" || !knownMessage(s)
+	}
+	return false
+}
+
+// knownMessage tells a message whose type this version reads.
+func knownMessage(s *sessions.Signal) bool {
+	return slices.Contains(knownMessages, strings.ToLower(s.Kind))
+}
+
+// telling are these signals, with their places in the table.
+func (e *evidence) telling() iter.Seq2[int, *sessions.Signal] {
+	return func(yield func(int, *sessions.Signal) bool) {
+		var s sessions.Signal
+		for _, i := range e.tell {
+			if e.Signals.Get(int(i), &s); !yield(int(i), &s) {
+				return
+			}
+		}
+	}
 }
 
 func newEvidence(d *table.Dataset) *evidence {
@@ -186,6 +218,9 @@ func newEvidence(d *table.Dataset) *evidence {
 	times := make([]decode.Time, d.Signals.Len())
 	for i, s := range d.Signals.All() {
 		times[i] = s.At
+		if telling(s) {
+			e.tell = append(e.tell, int32(i))
+		}
 		if resource, ok := strings.CutPrefix(s.Kind, "GET "); ok && s.Protocol == "http" {
 			e.listed[resource] = max(e.listed[resource], s.At)
 		}
@@ -826,7 +861,7 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 	for i := range e.Hosts {
 		provider[e.Hosts[i].Address] = e.Hosts[i].Provider != ""
 	}
-	for _, s := range e.Signals.All() {
+	for _, s := range e.telling() {
 		switch {
 		case s.Protocol == "http" && s.StatusCode.V == 429 && provider[s.Src]:
 			refused("HTTP 429 of "+s.Src, "request", "requests", ofSignal(s, "", "with HTTP 429 by %s: too many at once", e.host(s.Src)))
@@ -1143,7 +1178,7 @@ func callIgnored(e *evidence, add func(sessions.Oddity)) {
 }
 
 func hangupError(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Signals.All() {
+	for _, s := range e.telling() {
 		switch {
 		case (s.Protocol == "pstream" || s.Protocol == "matrix") && s.Kind == "hangup":
 			code, err := strconv.ParseInt(field(s.Detail.String(), "payload.error.code"), 10, 64)
@@ -1194,7 +1229,7 @@ func badReason(reason string) string {
 }
 
 func rejectEarly(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Signals.All() {
+	for _, s := range e.telling() {
 		if s.Protocol != "pstream" || s.Kind != "hangup" || s.CallID != "" || e.fromClient(s) {
 			continue
 		}
@@ -1212,7 +1247,7 @@ func rejectEarly(e *evidence, add func(sessions.Oddity)) {
 
 func reconnect(e *evidence, add func(sessions.Oddity)) {
 	var listens []*sessions.Signal
-	for i, s := range e.Signals.All() {
+	for i, s := range e.telling() {
 		if s.Protocol == "pstream" && s.Kind == "listen" && s.FlowID.Known {
 			listens = append(listens, e.Signals.At(i))
 		}
@@ -1315,7 +1350,7 @@ func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 }
 
 func tokenRejected(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Signals.All() {
+	for _, s := range e.telling() {
 		if s.Protocol != "pstream" && s.Protocol != "matrix" || s.Kind != "error" {
 			continue
 		}
@@ -1705,7 +1740,7 @@ func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
 	}
 	seen := map[message]*times{}
 	var order []message
-	for i, s := range e.Signals.All() {
+	for i, s := range e.telling() {
 		if s.Protocol != "sip" || !s.Retransmission {
 			continue
 		}
@@ -1750,7 +1785,7 @@ func sipFailure(e *evidence, add func(sessions.Oddity)) {
 		status     int64
 	}
 	seen := map[answer]bool{}
-	for _, s := range e.Signals.All() {
+	for _, s := range e.telling() {
 		if s.Protocol != "sip" || s.Retransmission || s.StatusCode.V < 400 || s.StatusCode.V > 699 {
 			continue
 		}
@@ -1914,8 +1949,8 @@ func unknownMessage(e *evidence, add func(sessions.Oddity)) {
 	}
 	var order []string
 	groups := map[string]*group{}
-	for i, s := range e.Signals.All() {
-		if s.Protocol != "pstream" && s.Protocol != "matrix" || slices.Contains(knownMessages, strings.ToLower(s.Kind)) {
+	for i, s := range e.telling() {
+		if s.Protocol != "pstream" && s.Protocol != "matrix" || knownMessage(s) {
 			continue
 		}
 		g := groups[s.Kind]
