@@ -374,25 +374,31 @@ func CombineRuns(runs []Rate, opt Options) (Rate, bool) {
 	return *r, true
 }
 
-// Combine makes, of the rows of many runs, one row of each set of runs that
-// measured the same: of one kind, x, promise and expected rate, of runs alike
-// by apart. A run that is alone of its set keeps its row. Rows that are
+// Set is what runs have in common that measured the same: kind, x, promise and
+// expected rate, and whether the runs stand apart from others like them.
+type Set struct {
+	Kind     string
+	X        sessions.Int
+	Promise  float64
+	Expected sessions.Float
+	Apart    bool
+}
+
+// SetOf is the set that a row of one run belongs to.
+func SetOf(r *Rate, apart bool) Set {
+	return Set{r.Kind, r.X, r.GuaranteePerS, alikeExpected(r), apart}
+}
+
+// Combine makes, of the rows of many runs, one row of each Set. A run that is alone of its set keeps its row. Rows that are
 // combined already are left out.
 func Combine(rows []Rate, opt Options, apart func(experiment string) bool) []Rate {
-	type set struct {
-		kind     string
-		x        sessions.Int
-		promise  float64
-		expected sessions.Float
-		apart    bool
-	}
-	sets := map[set][]Rate{}
-	var order []set
+	sets := map[Set][]Rate{}
+	var order []Set
 	for _, r := range rows {
 		if r.Repeats > 1 {
 			continue
 		}
-		k := set{r.Kind, r.X, r.GuaranteePerS, alikeExpected(&r), apart(r.Experiment)}
+		k := SetOf(&r, apart(r.Experiment))
 		if sets[k] == nil {
 			order = append(order, k)
 		}
@@ -401,7 +407,7 @@ func Combine(rows []Rate, opt Options, apart func(experiment string) bool) []Rat
 	var out []Rate
 	for _, k := range order {
 		rs := sets[k]
-		opt.GuaranteePerS = k.promise
+		opt.GuaranteePerS = k.Promise
 		if r, ok := CombineRuns(rs, opt); ok && len(rs) > 1 {
 			out = append(out, r)
 		} else {

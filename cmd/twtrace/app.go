@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -82,7 +81,7 @@ func (a *app) root() *cobra.Command {
 			"measures queue and dequeue rates, and writes tables and an HTML report. It never uses the network.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       version(),
+		Version:       experiment.ProgramVersion(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return cmd.Help()
@@ -154,27 +153,10 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.stdout, "twtrace", version())
+			_, err := fmt.Fprintln(a.stdout, "twtrace", experiment.ProgramVersion())
 			return err
 		},
 	}
-}
-
-// version is the module version, or the commit that the binary was built of.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "devel"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
-			return "devel-" + s.Value[:12]
-		}
-	}
-	return "devel"
 }
 
 func noArgs(_ *cobra.Command, args []string) error {
@@ -347,7 +329,7 @@ func shellQuote(s string) string {
 
 // options are the analysis options that the flags give.
 func (a *app) options() (experiment.Options, error) {
-	o := experiment.Options{Name: a.name, Version: version(), Redact: a.redact, ShowDTMF: a.showDTMF}
+	o := experiment.Options{Name: a.name, Version: experiment.ProgramVersion(), Redact: a.redact, ShowDTMF: a.showDTMF}
 	if a.redact && a.showDTMF {
 		return o, usagef("--show-dtmf: not with --redact, which hides what it shows")
 	}

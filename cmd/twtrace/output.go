@@ -22,31 +22,7 @@ type output struct {
 	dir, stage string
 	made       string // the uppermost folder that did not exist before
 	arrow      bool
-	batch      []batchEntry
-}
-
-// batchEntry is an experiment in batch.json.
-type batchEntry struct {
-	Experiment      string          `json:"experiment"`
-	Inputs          []batchInput    `json:"inputs"`
-	Options         json.RawMessage `json:"options"`
-	ProgramVersion  string          `json:"program_version"`
-	AnalysisVersion int64           `json:"analysis_version"`
-	ExitCode        int64           `json:"exit_code"`
-	Problem         string          `json:"problem,omitempty"`
-}
-
-type batchInput struct {
-	File   string `json:"file"`
-	Kind   string `json:"kind"`
-	SHA256 string `json:"sha256"`
-	Bytes  int64  `json:"bytes"`
-}
-
-type batchFile struct {
-	Program       string       `json:"program"`
-	SchemaVersion int          `json:"schema_version"`
-	Experiments   []batchEntry `json:"experiments"`
+	batch      []experiment.Entry
 }
 
 const (
@@ -106,7 +82,7 @@ func isOurs(dir string) bool {
 	if err != nil {
 		return false
 	}
-	var f batchFile
+	var f experiment.List
 	return json.Unmarshal(b, &f) == nil && f.Program == "twtrace"
 }
 
@@ -131,21 +107,9 @@ func (o *output) add(r *experiment.Result) error {
 		return err
 	}
 	for i := range r.Data.Experiments {
-		o.batch = append(o.batch, newBatchEntry(r.Data, &r.Data.Experiments[i]))
+		o.batch = append(o.batch, experiment.NewEntry(r.Data, &r.Data.Experiments[i]))
 	}
 	return nil
-}
-
-func newBatchEntry(d *table.Dataset, e *table.Experiment) batchEntry {
-	entry := batchEntry{Experiment: e.Experiment, Inputs: []batchInput{}, Options: json.RawMessage(e.Options),
-		ProgramVersion: e.ProgramVersion, AnalysisVersion: e.AnalysisVersion, ExitCode: e.ExitCode, Problem: e.Problem}
-	for k := range d.Inputs {
-		in := &d.Inputs[k]
-		if in.Experiment == e.Experiment {
-			entry.Inputs = append(entry.Inputs, batchInput{in.File, in.Kind, in.SHA256, in.Bytes})
-		}
-	}
-	return entry
 }
 
 func (o *output) create(name string) (io.WriteCloser, error) {
@@ -185,11 +149,9 @@ func (o *output) finish(a *app) error {
 	if err := a.writeReport(filepath.Join(o.stage, reportName), d); err != nil {
 		return err
 	}
-	slices.SortFunc(o.batch, func(x, y batchEntry) int { return strings.Compare(x.Experiment, y.Experiment) })
+	slices.SortFunc(o.batch, func(x, y experiment.Entry) int { return strings.Compare(x.Experiment, y.Experiment) })
 	err = writeFile(filepath.Join(o.stage, batchName), func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(batchFile{Program: "twtrace", SchemaVersion: table.SchemaVersion, Experiments: o.batch})
+		return experiment.WriteList(w, slices.Values(o.batch))
 	})
 	if err != nil {
 		return err

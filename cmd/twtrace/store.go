@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -12,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -41,7 +41,7 @@ const recordDir = ".twtrace"
 
 // record is what is known of an experiment that was done.
 type record struct {
-	batchEntry
+	experiment.Entry
 	StartedAt     string           `json:"started_at,omitempty"` // RFC 3339
 	SchemaVersion int              `json:"schema_version"`
 	InputsKey     string           `json:"inputs_key"` // "" when the inputs could not be read whole: never equal
@@ -234,7 +234,7 @@ func (s *store) put(e experiment.Experiment, o experiment.Options, res *experime
 	row := &res.Data.Experiments[0]
 	g := &staged{id: s.id(e.Name)}
 	g.dir = filepath.Join(s.stage, g.id)
-	g.rec = record{batchEntry: newBatchEntry(res.Data, row), SchemaVersion: table.SchemaVersion, OptionsKey: s.optionsKey(o),
+	g.rec = record{Entry: experiment.NewEntry(res.Data, row), SchemaVersion: table.SchemaVersion, OptionsKey: s.optionsKey(o),
 		RedactionKey: s.redactionKey(), File: table.FileName(row.Experiment), Tables: map[string]int64{}}
 	if row.StartedAt != 0 {
 		g.rec.StartedAt = row.StartedAt.String()
@@ -542,39 +542,20 @@ func (s *store) writeList(name string, list []listed) error {
 	if err != nil {
 		return err
 	}
-	w := bufio.NewWriter(f)
-	fmt.Fprintf(w, "{\n  \"program\": \"twtrace\",\n  \"schema_version\": %d,\n  \"experiments\": ", table.SchemaVersion)
-	if list == nil {
-		w.WriteString("null\n}\n")
-	} else {
-		s.writeEntries(w, list)
+	var entries iter.Seq[experiment.Entry]
+	if list != nil {
+		entries = func(yield func(experiment.Entry) bool) {
+			for _, x := range list {
+				if r := s.load(x.id); r != nil && !yield(r.Entry) {
+					return
+				}
+			}
+		}
 	}
-	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+	if err := errors.Join(experiment.WriteList(f, entries), f.Close()); err != nil {
 		return err
 	}
 	return s.rename(filepath.Join(s.stage, name), filepath.Join(s.dir, name))
-}
-
-func (s *store) writeEntries(w *bufio.Writer, list []listed) {
-	w.WriteString("[")
-	sep := "\n    "
-	for _, x := range list {
-		r := s.load(x.id)
-		if r == nil {
-			continue
-		}
-		b, err := json.MarshalIndent(r.batchEntry, "    ", "  ")
-		if err != nil {
-			panic("batch: entry: " + err.Error()) // it came from JSON
-		}
-		w.WriteString(sep)
-		w.Write(b)
-		sep = ",\n    "
-	}
-	if len(list) > 0 {
-		w.WriteString("\n  ")
-	}
-	w.WriteString("]\n}\n")
 }
 
 func shardName(s shard) string { return "batch." + s.String() + ".json" }
@@ -610,7 +591,7 @@ func (a *app) sayMissingShards(dir string) error {
 		if err != nil {
 			return err
 		}
-		var f batchFile
+		var f experiment.List
 		if json.Unmarshal(b, &f) == nil && f.Experiments != nil {
 			done[s.n]++
 		}
