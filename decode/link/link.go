@@ -210,10 +210,12 @@ var headers = [numHeaders]func(*Decoder, []byte){
 	hGTPU:       (*Decoder).gtpu,
 }
 
+const linkEthernet = 1
+
 // firstHeader maps a pcap LINKTYPE to the header that such frames begin with.
 func firstHeader(lt uint16) gopacket.LayerType {
 	switch lt {
-	case 1:
+	case linkEthernet:
 		return hEthernet
 	case 113:
 		return hSLL
@@ -334,6 +336,14 @@ func (d *Decoder) Decode(lt uint16, data []byte, origLen int, timeNs int64, p *P
 	if len(d.defrag.out) > 0 {
 		d.defrag.recycle()
 	}
+	if lt == linkEthernet && plain(data, origLen, p) {
+		return Used
+	}
+	return d.walk(lt, data, origLen, timeNs, p)
+}
+
+// walk is Decode header by header.
+func (d *Decoder) walk(lt uint16, data []byte, origLen int, timeNs int64, p *Packet) Verdict {
 	*p = Packet{}
 	first := firstHeader(lt)
 	if first == hNone {
@@ -363,7 +373,7 @@ func (d *Decoder) Decode(lt uint16, data []byte, origLen int, timeNs int64, p *P
 		d.verdict = Used
 	}
 	if d.verdict == Used {
-		p.HopHash = uint32(d.hop>>32) ^ uint32(d.hop)
+		p.HopHash = folded(d.hop)
 	}
 	d.p, d.rest = nil, nil
 	return d.verdict
@@ -414,10 +424,14 @@ func (d *Decoder) short(n int, cut, bad Verdict) {
 }
 
 // mix folds x into the hop hash (FNV-1a's step on 64 bits).
-func (d *Decoder) mix(x uint64) {
-	h := (d.hop ^ x) * 0x100000001b3
-	d.hop = h ^ h>>29
+func (d *Decoder) mix(x uint64) { d.hop = mixed(d.hop, x) }
+
+func mixed(hop, x uint64) uint64 {
+	h := (hop ^ x) * 0x100000001b3
+	return h ^ h>>29
 }
+
+func folded(hop uint64) uint32 { return uint32(hop>>32) ^ uint32(hop) }
 
 func be16(b []byte) uint16 { return binary.BigEndian.Uint16(b) }
 func be32(b []byte) uint32 { return binary.BigEndian.Uint32(b) }
