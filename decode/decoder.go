@@ -523,7 +523,8 @@ func (d *Decoder) frame(s *source) {
 	if v != link.Used {
 		return
 	}
-	f, dir := d.flows.get(p)
+	ends := endsOf(p)
+	f, dir := d.flows.get(p, ends)
 	size := int64(p.WireLen)
 	layer := LayerUDP
 	switch p.Proto {
@@ -541,7 +542,7 @@ func (d *Decoder) frame(s *source) {
 		d.ledger.Out(layer, "too many flows", 1, size)
 		return
 	}
-	if d.copies.isCopy(p, now) {
+	if d.copies.isCopy(p, ends, now) {
 		c.DuplicatePackets++
 		d.ledger.Out(layer, "copy of a packet", 1, size)
 		return

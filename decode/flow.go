@@ -120,11 +120,31 @@ type flowTable struct {
 	byKey map[flowKey]*Flow
 	all   []*Flow // by ID-1
 	block []Flow  // flows are made in blocks: one allocation for many
+
+	recent []recentFlow // by a hash of the two ends, the sender first
 }
 
-const maxFlows = 4 << 20
+// recentFlow is a flow that a packet between these ends belonged to.
+type recentFlow struct {
+	src, dst         netip.Addr
+	srcPort, dstPort uint16
+	proto, dir       uint8
+	flow             *Flow
+}
 
-func (t *flowTable) get(p *link.Packet) (f *Flow, dir uint8) {
+const (
+	maxFlows    = 4 << 20
+	recentFlows = 1 << 10
+)
+
+func (t *flowTable) get(p *link.Packet, ends uint64) (f *Flow, dir uint8) {
+	if t.recent == nil {
+		t.recent = make([]recentFlow, recentFlows)
+	}
+	r := &t.recent[ends%recentFlows]
+	if r.flow != nil && r.srcPort == p.SrcPort && r.dstPort == p.DstPort && r.src == p.Src && r.dst == p.Dst && r.proto == p.Proto {
+		return r.flow, r.dir
+	}
 	k, swapped := keyOf(p)
 	f = t.byKey[k]
 	if f == nil {
@@ -133,9 +153,10 @@ func (t *flowTable) get(p *link.Packet) (f *Flow, dir uint8) {
 		}
 	}
 	if f.swapped != swapped {
-		return f, 1
+		dir = 1
 	}
-	return f, 0
+	*r = recentFlow{p.Src, p.Dst, p.SrcPort, p.DstPort, p.Proto, dir, f}
+	return f, dir
 }
 
 func (t *flowTable) add(k flowKey, p *link.Packet, swapped bool) *Flow {
@@ -169,6 +190,8 @@ func (t *flowTable) restart(p *link.Packet) (*Flow, uint8) {
 	if f == nil {
 		return nil, 0
 	}
+	back := link.Packet{Src: p.Dst, Dst: p.Src, SrcPort: p.DstPort, DstPort: p.SrcPort, Proto: p.Proto}
+	t.recent[endsOf(p)%recentFlows].flow, t.recent[endsOf(&back)%recentFlows].flow = nil, nil
 	if f.swapped != swapped {
 		return f, 1
 	}
@@ -205,11 +228,11 @@ const (
 	copyWindow = 100e6 // ns
 )
 
-func (c *copies) isCopy(p *link.Packet, now Time) bool {
+func (c *copies) isCopy(p *link.Packet, ends uint64, now Time) bool {
 	if c.slots == nil {
 		c.slots = make([]seenPacket, copySlots)
 	}
-	h := identity(p)
+	h := identity(p, ends)
 	slot := &c.slots[h%copySlots]
 	if slot.hash == h {
 		if d := now - slot.time; d < copyWindow && d > -copyWindow && (slot.hop != p.HopHash || slot.ttl != p.TTL) {
@@ -220,15 +243,22 @@ func (c *copies) isCopy(p *link.Packet, now Time) bool {
 	return false
 }
 
-// identity is what copies of one packet have in common, wherever they were
-// captured.
-func identity(p *link.Packet) uint64 {
+// endsOf is a hash of who sends a packet to whom.
+func endsOf(p *link.Packet) uint64 {
 	s, d := p.Src.As16(), p.Dst.As16()
 	h := mix(0x9E3779B97F4A7C15, binary.LittleEndian.Uint64(s[8:])^binary.LittleEndian.Uint64(s[:8])<<1)
 	h = mix(h, binary.LittleEndian.Uint64(d[8:])^binary.LittleEndian.Uint64(d[:8])<<1)
-	h = mix(h, uint64(p.SrcPort)<<48|uint64(p.DstPort)<<32|uint64(p.IPID)<<16|uint64(p.Proto))
-	h = mix(h, uint64(p.Seq)<<32|uint64(p.Ack))
-	h = mix(h, uint64(p.Flags)<<32|uint64(p.WireLen))
+	return mix(h, uint64(p.SrcPort)<<48|uint64(p.DstPort)<<32|uint64(p.Proto))
+}
+
+// identity is what copies of one packet have in common, wherever they were
+// captured; ends is endsOf it.
+func identity(p *link.Packet, ends uint64) uint64 {
+	h := mix(ends, uint64(p.IPID)<<32|uint64(p.WireLen))
+	if p.Proto == protoTCP {
+		h = mix(h, uint64(p.Seq)<<32|uint64(p.Ack))
+		h = mix(h, uint64(p.Flags))
+	}
 	b := p.Payload
 	if len(b) >= 16 {
 		h = mix(h, binary.LittleEndian.Uint64(b))

@@ -98,7 +98,7 @@ func sample(f *container.File) sampled {
 			s.first = fr.Time
 		}
 		s.last = max(s.last, fr.Time)
-		s.ids = append(s.ids, identity(&p))
+		s.ids = append(s.ids, identity(&p, endsOf(&p)))
 	}
 	slices.Sort(s.ids)
 	s.ids = slices.Clip(slices.Compact(s.ids))
