@@ -3,11 +3,9 @@ package decode
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"iter"
 	"net/netip"
@@ -101,7 +99,7 @@ type source struct {
 	index   int32
 
 	capture   Capture
-	raw       *hashReader
+	raw       *readAhead
 	body      io.ReadCloser
 	reader    *pcap.Reader
 	frame     pcap.Frame
@@ -113,20 +111,6 @@ type source struct {
 // clockStep is how far a frame must lie back for the clock to have stepped;
 // queues of one interface deliver out of order by less.
 const clockStep = 10e6 // ns
-
-// hashReader sums the stored bytes of a file while they are read.
-type hashReader struct {
-	r io.ReadCloser
-	h hash.Hash
-	n int64
-}
-
-func (h *hashReader) Read(p []byte) (int, error) {
-	n, err := h.r.Read(p)
-	h.h.Write(p[:n])
-	h.n += int64(n)
-	return n, err
-}
 
 // Open identifies the files. A file that cannot be read at all gets a problem
 // in its row of table inputs; the error is for what leaves nothing to do.
@@ -259,13 +243,23 @@ func (s *source) open() error {
 	if err != nil {
 		return err
 	}
-	s.raw = &hashReader{r: f, h: sha256.New()}
+	s.raw = newReadAhead(f, s.file.Size)
+	if s.content.Compression == container.None {
+		s.body = plainBody{s.raw}
+		return nil
+	}
 	s.body, _, err = container.NewReader(s.raw, container.Limits{})
 	if err != nil {
 		s.close()
 	}
 	return err
 }
+
+// plainBody is a file that is not compressed: closing it leaves it open for its
+// sum.
+type plainBody struct{ *readAhead }
+
+func (plainBody) Close() error { return nil }
 
 // close reads what is left of the stored bytes, for their sum, and closes.
 func (s *source) close() {
@@ -276,10 +270,9 @@ func (s *source) close() {
 		s.body.Close()
 		s.body = nil
 	}
-	_, err := io.Copy(io.Discard, s.raw)
-	s.raw.r.Close()
+	err := s.raw.Close()
 	if err == nil {
-		s.input.SHA256 = hex.EncodeToString(s.raw.h.Sum(nil))
+		s.input.SHA256 = hex.EncodeToString(s.raw.sum[:])
 	} else if s.input.Problem == "" {
 		s.input.Problem = err.Error()
 	}
@@ -684,7 +677,7 @@ func (d *Decoder) readOther(s *source) {
 		d.ledger.Count(LayerInput, "unknown kind", s.input.Bytes)
 	}
 	if f, err := s.file.Open(); err == nil {
-		s.raw = &hashReader{r: f, h: sha256.New()}
+		s.raw = newReadAhead(f, s.file.Size)
 		s.close()
 	} else if s.input.Problem == "" {
 		s.input.Problem = err.Error()

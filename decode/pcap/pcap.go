@@ -105,7 +105,10 @@ type Skipped struct {
 
 // Reader reads frames from a capture file.
 type Reader struct {
-	src io.Reader
+	src    io.Reader
+	blocks blockSource // src, when it is one; then buf is its block, or join
+	ahead  []byte      // of its block what comes after buf
+	join   []byte      // for what lies across the end of a block
 	// buf[pos:end] is read and not yet consumed; buf[0] is byte base of the file.
 	buf      []byte
 	pos, end int
@@ -129,10 +132,19 @@ type Reader struct {
 	ngState
 }
 
+// blockSource hands out its bytes in blocks, each of which stays until the next
+// is asked for. Frames are taken straight from them.
+type blockSource interface {
+	NextBlock() ([]byte, error) // at least one byte, or an error
+}
+
 // NewReader reads the header of a capture. The error is or wraps a
 // *wire.Error when the input is not a capture that can be read.
 func NewReader(src io.Reader) (*Reader, error) {
-	r := &Reader{src: src, buf: make([]byte, bufferSize), proto: "pcap"}
+	r := &Reader{src: src, proto: "pcap"}
+	if r.blocks, _ = src.(blockSource); r.blocks == nil {
+		r.buf = make([]byte, bufferSize)
+	}
 	if err := r.open(); err != nil {
 		return nil, err
 	}
@@ -267,7 +279,42 @@ func (r *Reader) need(n int) bool {
 	return r.end-r.pos >= n || r.fill(n)
 }
 
+// fillBlocks is fill from a blockSource.
+func (r *Reader) fillBlocks(n int) bool {
+	rest := r.buf[r.pos:r.end]
+	r.base += int64(r.pos)
+	r.pos = 0
+	if len(rest) == 0 && len(r.ahead) >= n {
+		r.buf, r.end, r.ahead = r.ahead, len(r.ahead), nil
+		return true
+	}
+	r.join = append(r.join[:0], rest...) // rest may lie in join, and further up
+	for len(r.join) < n {
+		if len(r.ahead) == 0 {
+			if r.srcErr != nil {
+				break
+			}
+			if r.ahead, r.srcErr = r.blocks.NextBlock(); r.srcErr != nil {
+				r.ahead = nil
+				break
+			}
+			if len(r.join) == 0 && len(r.ahead) >= n {
+				r.buf, r.end, r.ahead = r.ahead, len(r.ahead), nil
+				return true
+			}
+		}
+		k := min(len(r.ahead), n-len(r.join))
+		r.join = append(r.join, r.ahead[:k]...)
+		r.ahead = r.ahead[k:]
+	}
+	r.buf, r.end = r.join, len(r.join)
+	return r.end >= n
+}
+
 func (r *Reader) fill(n int) bool {
+	if r.blocks != nil {
+		return r.fillBlocks(n)
+	}
 	if r.pos > 0 {
 		copy(r.buf, r.buf[r.pos:r.end])
 		r.base += int64(r.pos)

@@ -775,7 +775,63 @@ func FuzzReader(f *testing.F) {
 		if fmt.Sprint(whole, err) != fmt.Sprint(again, err2) {
 			t.Fatalf("byte by byte: %v %v, at once %v %v", again, err2, whole, err)
 		}
+		for _, n := range []int{1, 7, 64, 1 << 20} {
+			again, _, err2 = readAll(t, &blockwise{left: in, n: n})
+			if fmt.Sprint(whole, err) != fmt.Sprint(again, err2) {
+				t.Fatalf("in blocks of %d: %v %v, at once %v %v", n, again, err2, whole, err)
+			}
+		}
 	})
+}
+
+// blockwise hands out blocks of n bytes and spoils each when the next is asked
+// for.
+type blockwise struct {
+	left, given []byte
+	n           int
+}
+
+func (s *blockwise) NextBlock() ([]byte, error) {
+	for i := range s.given {
+		s.given[i] = 0xdb
+	}
+	if len(s.left) == 0 {
+		return nil, io.EOF
+	}
+	k := min(s.n, len(s.left))
+	s.given = bytes.Clone(s.left[:k])
+	s.left = s.left[k:]
+	return s.given, nil
+}
+
+func (s *blockwise) Read([]byte) (int, error) { panic("a source of blocks is not read") }
+
+// A capture in blocks of any size gives the frames of the whole.
+func TestFramesFromBlocks(t *testing.T) {
+	le := order(binary.LittleEndian)
+	var records, packets []byte
+	for i := range 300 {
+		data := bytes.Repeat([]byte{byte(i)}, i%97)
+		records = append(records, record(le, uint32(i), 2, uint32(len(data)), uint32(len(data)), data...)...)
+		packets = append(packets, ngPacket(le, 0, uint64(i), data)...)
+	}
+	for name, in := range map[string][]byte{
+		"pcap":        classic(le, 0xa1b2c3d4, 4, 0, 1, records),
+		"pcapng":      join(ngSection(le), ngInterface(le, 1, 0), packets),
+		"pcap cut":    classic(le, 0xa1b2c3d4, 4, 0, 1, records[:len(records)-5]),
+		"pcap header": classic(le, 0xa1b2c3d4, 4, 0, 1, nil),
+	} {
+		want, _, wantErr := readAll(t, bytes.NewReader(in))
+		if name != "pcap header" && len(want) < 299 {
+			t.Fatalf("%s: %d frames: %v", name, len(want), wantErr)
+		}
+		for n := 1; n < 200; n++ {
+			got, _, err := readAll(t, &blockwise{left: in, n: n})
+			if fmt.Sprint(got, err) != fmt.Sprint(want, wantErr) {
+				t.Fatalf("%s in blocks of %d: %d frames, %v; want %d, %v", name, n, len(got), err, len(want), wantErr)
+			}
+		}
+	}
 }
 
 // benchFile has frames like G.711 RTP: 230 bytes with their link header.
