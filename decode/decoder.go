@@ -103,6 +103,7 @@ type source struct {
 	body      io.ReadCloser
 	reader    *pcap.Reader
 	frame     pcap.Frame
+	secrets   int // blocks of secrets that were found before the first packet was used
 	firstTime int64
 	lastTime  Time
 	stepped   bool // the clock's going back was told
@@ -450,6 +451,7 @@ func (d *Decoder) endCapture(s *source) {
 	if info.DropsKnown {
 		c.DroppedPackets = Some(info.Drops)
 	}
+	d.lateSecrets(s)
 	for _, n := range info.Names {
 		d.event = Event{Kind: EventDNS, Time: c.FirstAt, Pos: Pos{File: s.index}, DNS: &d.dns}
 		d.dns = dns.Message{Response: true, Answers: []dns.Answer{{Name: n.Name, Addr: n.Addr}}}

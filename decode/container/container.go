@@ -206,6 +206,16 @@ type File struct {
 // Once tells that the file can be opened once only: standard input, or a pipe.
 func (f *File) Once() bool { return f.once != nil }
 
+// Ahead gives up to n of the bytes, as stored, with which input begins that can
+// be opened once, and leaves them there to be read. They are valid until it is
+// opened. It waits until so many have come, or the end.
+func (f *File) Ahead(n int) ([]byte, error) {
+	if f.once == nil {
+		return nil, errors.New("only of input that can be opened once")
+	}
+	return f.once.ahead(n)
+}
+
 // Open gives the bytes as stored. Every call starts from the beginning, except
 // that standard input and pipes can be opened once.
 func (f *File) Open() (io.ReadCloser, error) {
@@ -269,6 +279,7 @@ type onceFile struct {
 	open  func() (io.ReadCloser, error)
 	rc    io.ReadCloser
 	br    *bufio.Reader
+	head  []byte // read ahead of br
 	taken bool
 }
 
@@ -294,12 +305,30 @@ func (o *onceFile) take() (io.ReadCloser, error) {
 		return nil, err
 	}
 	o.taken = true
-	return readCloser{o.br, o.rc.Close}, nil
+	head := o.head
+	o.head = nil
+	return readCloser{io.MultiReader(bytes.NewReader(head), o.br), o.rc.Close}, nil
+}
+
+func (o *onceFile) ahead(n int) ([]byte, error) {
+	if err := o.start(); err != nil {
+		return nil, err
+	}
+	b := bytes.NewBuffer(o.head)
+	_, err := io.CopyN(b, o.br, int64(max(0, n-len(o.head))))
+	o.head = b.Bytes()
+	if err == io.EOF {
+		err = nil
+	}
+	return o.head, err
 }
 
 func (o *onceFile) identify() (Content, error) {
 	if err := o.start(); err != nil {
 		return Content{}, err
+	}
+	if len(o.head) > 0 {
+		return identify(bytes.NewReader(o.head), HeadSize)
 	}
 	for _, n := range []int{HeadSize, onceBuffer} {
 		raw, err := o.br.Peek(n)

@@ -120,3 +120,39 @@ func onlyItsSecrets(t *testing.T, capture []byte) {
 		}
 	}
 }
+
+// Secrets open a capture wherever in it they stand, read from a pipe too.
+func TestSecretsBehindThePackets(t *testing.T) {
+	frames, rest := framesOf(t, "browser-incoming")
+	var b bytes.Buffer
+	w := pcap.NewNGWriter(&b)
+	if _, err := w.AddInterface(pcap.LinkEthernet, 0, 9); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range frames {
+		if err := w.WritePacket(0, f.at, f.data, len(f.data), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	without := bytes.Clone(b.Bytes())
+	if err := w.WriteSecrets(pcap.SecretTLS, rest["keys.log"].Data); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		in   Input
+		by   string
+	}{{"file", file("a.pcapng", b.Bytes()), "pstream-invite"}, {"pipe", pipe(b.Bytes()), "pstream-invite"}, {"pipe without secrets", pipe(without), "tls-record"}} {
+		exps, err := Find([]Input{c.in}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := Analyze(t.Context(), exps[0], Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if calls := res.Data.Calls; len(calls) != 1 || calls[0].ArrivedBy != c.by {
+			t.Errorf("%s: calls %+v, want one by %s", c.name, calls, c.by)
+		}
+	}
+}
