@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"io/fs"
 	"maps"
@@ -26,6 +27,7 @@ import (
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/io/filesystem/memfs"
 	"github.com/apache/beam/sdks/v2/go/pkg/beam/log"
 
+	"github.com/twtrace/twtrace/decode/container"
 	"github.com/twtrace/twtrace/fixtures"
 	"github.com/twtrace/twtrace/internal/experiment"
 	"github.com/twtrace/twtrace/internal/table"
@@ -154,8 +156,10 @@ func TestObjectsAreATree(t *testing.T) {
 	if err := o.find(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := fstest.TestFS(o, "x.pcap", "a/y", "a/b/c/z", "ab/y"); err != nil {
-		t.Error(err)
+	for _, o.ahead = range []*ahead{nil, newAhead(o)} {
+		if err := fstest.TestFS(o, "x.pcap", "a/y", "a/b/c/z", "ab/y"); err != nil {
+			t.Error(err)
+		}
 	}
 	if _, err := o.Stat("else"); err == nil {
 		t.Error("a name beside the folder is in it")
@@ -546,5 +550,42 @@ func readFile(t *testing.T, name string) []byte {
 func writeFile(t *testing.T, name string, data []byte) {
 	if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, data, 0o644)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A walk gives the same bytes when objects are fetched before it comes to them,
+// longer ones than are fetched too.
+func TestFetchedAhead(t *testing.T) {
+	ctx := context.Background()
+	rnd := rand.NewChaCha8([32]byte{1})
+	want := map[string][]byte{}
+	for i := range 3 * window {
+		data := make([]byte, []int{0, 7, container.HeadSize - 1, container.HeadSize, container.HeadSize + 1, 3 * container.HeadSize}[i%6])
+		rnd.Read(data)
+		name := fmt.Sprintf("r%d-%d/x", i%7, i)
+		if i%5 == 0 {
+			name = fmt.Sprintf("r%d", i%7+i*10)
+		}
+		want[name] = data
+		memfs.Write("memfs://ahead/root/"+name, data)
+	}
+	r, err := openRoot(ctx, "memfs://ahead/root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	sameFiles(t, want, files(t, r.FS))
+	var walked []string
+	fs.WalkDir(r.FS, ".", func(name string, e fs.DirEntry, err error) error {
+		if !e.IsDir() {
+			walked = append(walked, name)
+		}
+		return err
+	})
+	if !slices.Equal(walked, r.remote.ahead.order) {
+		t.Errorf("order of the walk\n%q\nnot that of what is fetched\n%q", walked, r.remote.ahead.order)
+	}
+	if n := len(r.remote.ahead.got); n > 2*window {
+		t.Errorf("%d objects held, wanted at most %d", n, 2*window)
 	}
 }

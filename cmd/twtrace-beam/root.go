@@ -51,6 +51,7 @@ func openRoot(ctx context.Context, name string) (*root, error) {
 			o.fsys.Close()
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
+		o.ahead = newAhead(o)
 	}
 	return o.root(name, single), nil
 }
@@ -134,6 +135,7 @@ type objects struct {
 	base  string // scheme://bucket/folder
 	files map[string]bool
 	dirs  map[string][]fs.DirEntry // as they come
+	ahead *ahead                   // of a walk through all; nil without
 }
 
 func openObjects(ctx context.Context, name string) (*objects, error) {
@@ -141,7 +143,7 @@ func openObjects(ctx context.Context, name string) (*objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &objects{ctx, fsys, strings.TrimRight(name, "/"), map[string]bool{}, map[string][]fs.DirEntry{".": nil}}, nil
+	return &objects{ctx: ctx, fsys: fsys, base: strings.TrimRight(name, "/"), files: map[string]bool{}, dirs: map[string][]fs.DirEntry{".": nil}}, nil
 }
 
 func (o *objects) root(name string, single bool) *root {
@@ -227,6 +229,13 @@ func (o *objects) Open(name string) (fs.File, error) {
 	if !fs.ValidPath(name) {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrInvalid}
 	}
+	if o.files[name] && o.ahead != nil {
+		f := o.ahead.get(name)
+		if f.err != nil && f.head == nil {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: f.err}
+		}
+		return openObject{f.open(o, name), object{o, name, false}}, nil
+	}
 	if o.files[name] {
 		r, err := o.fsys.OpenRead(o.ctx, o.base+"/"+name)
 		if err != nil {
@@ -263,7 +272,14 @@ func (e object) Info() (fs.FileInfo, error) {
 	if e.dir {
 		return objectInfo{e, 0}, nil
 	}
-	n, err := e.of.fsys.Size(e.of.ctx, e.of.base+"/"+e.path)
+	var n int64
+	var err error
+	if e.of.ahead != nil {
+		f := e.of.ahead.get(e.path)
+		n, err = f.size, f.sizeErr
+	} else {
+		n, err = e.of.fsys.Size(e.of.ctx, e.of.base+"/"+e.path)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: e.path, Err: err}
 	}
