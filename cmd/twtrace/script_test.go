@@ -32,6 +32,11 @@ import (
 var update = flag.Bool("update", false, "rewrite golden files")
 
 func TestMain(m *testing.M) {
+	if dir := memoryDir(); dir != "" && os.Getenv("TMPDIR") == "" && strings.HasSuffix(os.Args[0], ".test") {
+		if err := os.Setenv("TMPDIR", dir); err != nil {
+			panic(err)
+		}
+	}
 	testscript.Main(m, map[string]func(){"twtrace": main, "dying": dying})
 }
 
