@@ -155,7 +155,11 @@ func (b *Builder) beginning(c *dialog, m *sip.Message, ev *decode.Event) {
 			if c.parent == nil {
 				c.parent, c.parentBy = r.from, "asked for by a REFER in"
 			}
-			b.refers[k] = append(list[:n:n], list[n+1:]...)
+			if list = append(list[:n:n], list[n+1:]...); len(list) == 0 {
+				delete(b.refers, k) // only those that wait count against the bound
+			} else {
+				b.refers[k] = list
+			}
 			return
 		}
 	}
