@@ -314,16 +314,11 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 	}
 	// Runs at one x that show no sustained rate one by one may do so together.
 	together := 0
-	type at struct {
-		x      int64
-		expect float64
-		open   bool
-	}
-	sets := map[at][]rates.Rate{}
-	var order []at
+	sets := map[rates.Set][]rates.Rate{}
+	var order []rates.Set
 	for _, r := range rows {
-		if e := known(r.ExpectedPerS); e != nil && r.ObservedPerS.V <= top {
-			k := at{r.X.V, *e, sim[r.Experiment]}
+		if known(r.ExpectedPerS) != nil && r.ObservedPerS.V <= top {
+			k := rates.SetOf(&r, sim[r.Experiment])
 			if sets[k] == nil {
 				order = append(order, k)
 			}
@@ -337,10 +332,10 @@ func rateFigure(kind string, all []rates.Rate, sim map[string]bool, tol float64,
 			continue
 		}
 		together++
-		f := k.expect / promise
+		f := rs[0].ExpectedPerS.V / promise
 		l, h := r.SustainedLowPerS.V*f, r.SustainedHighPerS.V*f
 		lo, hi = min(lo, l), max(hi, min(h, top))
-		sustained.Points = append(sustained.Points, Point{X: float64(k.x), Y: r.SustainedPerS.V * f, Lo: &l, Hi: &h, Open: k.open, Href: "#" + rowID(rs[0]), Run: len(rows) + together,
+		sustained.Points = append(sustained.Points, Point{X: float64(k.X.V), Y: r.SustainedPerS.V * f, Lo: &l, Hi: &h, Open: k.Apart, Href: "#" + rowID(rs[0]), Run: len(rows) + together,
 			Tip: count(r.Repeats) + " runs together: " + fixed(r.SustainedPerS.V*f, 3) + "/s, 95 % interval"})
 	}
 	for _, x := range xs {
