@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -26,19 +25,16 @@ func (a *app) audioCommand() *cobra.Command {
 			case a.output == "":
 				return usagef("want -o FILE.wav, the file to write")
 			}
-			exps, opt, err := a.experiments(args, true)
+			e, opt, err := a.oneExperiment(args)
 			if err != nil {
 				return err
 			}
-			if len(exps) != 1 {
-				return fmt.Errorf("want one experiment, found %d", len(exps))
-			}
-			return a.writeTo(a.output, func(w io.Writer) error { return experiment.Audio(a.ctx, exps[0], opt, call, w) })
+			return a.writeTo(a.output, func(w io.Writer) error { return experiment.Audio(a.ctx, e, opt, call, w) })
 		},
 	}
 	a.inputFlags(c)
 	f := c.Flags()
-	f.StringVar(&call, "call", "", "call_id, CallSid or SIP Call-ID of the call")
+	callFlag(c, &call)
 	f.StringVarP(&a.output, "output", "o", "", "file to write")
 	f.BoolVar(&a.force, "force", false, "overwrite that file")
 	return c

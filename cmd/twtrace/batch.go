@@ -63,6 +63,19 @@ func (s *selection) check(a *app) (err error) {
 	return nil
 }
 
+// find checks the flags and gives the experiments under the root, the options
+// and the key of the pseudonyms.
+func (s *selection) find(a *app, args []string) (all []experiment.Experiment, opt experiment.Options, key []byte, err error) {
+	if err = s.check(a); err != nil {
+		return nil, opt, nil, err
+	}
+	if all, opt, err = a.experiments(args, false); err != nil {
+		return nil, opt, nil, err
+	}
+	key, err = a.redactionKey()
+	return all, opt, key, err
+}
+
 // whole tells that all experiments of the root, or of a shard, are meant.
 func (s *selection) whole() bool { return len(s.only) == 0 && s.since == 0 }
 
@@ -131,14 +144,7 @@ func oneRoot(_ *cobra.Command, args []string) error {
 
 // batch brings the dataset up to date with the experiments under a root.
 func (a *app) batch(args []string, sel *selection) error {
-	if err := sel.check(a); err != nil {
-		return err
-	}
-	all, opt, err := a.experiments(args, false)
-	if err != nil {
-		return err
-	}
-	key, err := a.redactionKey()
+	all, opt, key, err := sel.find(a, args)
 	if err != nil {
 		return err
 	}

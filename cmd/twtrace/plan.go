@@ -53,14 +53,7 @@ func (a *app) planBatch(args []string, sel *selection) error {
 	if err != nil {
 		return err
 	}
-	if err := sel.check(a); err != nil {
-		return err
-	}
-	all, opt, err := a.experiments(args, false)
-	if err != nil {
-		return err
-	}
-	key, err := a.redactionKey()
+	all, opt, key, err := sel.find(a, args)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"strings"
 
@@ -30,16 +29,13 @@ func (a *app) sliceCommand() *cobra.Command {
 			case a.redact:
 				return usagef("--redact: a slice holds the packets as they are")
 			}
-			exps, opt, err := a.experiments(args, true)
+			e, opt, err := a.oneExperiment(args)
 			if err != nil {
 				return err
 			}
-			if len(exps) != 1 {
-				return fmt.Errorf("want one experiment, found %d", len(exps))
-			}
 			var info *experiment.SliceInfo
 			err = a.writeTo(a.output, func(w io.Writer) error {
-				info, err = experiment.Slice(a.ctx, exps[0], opt, call, w)
+				info, err = experiment.Slice(a.ctx, e, opt, call, w)
 				return err
 			})
 			if err != nil {
@@ -57,7 +53,7 @@ func (a *app) sliceCommand() *cobra.Command {
 	}
 	a.inputFlags(c)
 	f := c.Flags()
-	f.StringVar(&call, "call", "", "call_id, CallSid or SIP Call-ID of the call")
+	callFlag(c, &call)
 	f.StringVarP(&a.output, "output", "o", "", "file to write")
 	f.BoolVar(&a.force, "force", false, "overwrite that file")
 	return c

@@ -177,6 +177,23 @@ func (a *app) experiments(args []string, together bool) ([]experiment.Experiment
 	return exps, opt, err
 }
 
+// oneExperiment is all INPUTs together, for verbs about one call.
+func (a *app) oneExperiment(args []string) (e experiment.Experiment, opt experiment.Options, err error) {
+	exps, opt, err := a.experiments(args, true)
+	if err != nil {
+		return e, opt, err
+	}
+	if len(exps) != 1 {
+		return e, opt, fmt.Errorf("want one experiment, found %d", len(exps))
+	}
+	return exps[0], opt, nil
+}
+
+// callFlag names the call that such a verb is about.
+func callFlag(c *cobra.Command, call *string) {
+	c.Flags().StringVar(call, "call", "", "call_id, CallSid or SIP Call-ID of the call")
+}
+
 // writeTo writes to a file, whole or not at all, or to standard output.
 func (a *app) writeTo(name string, write func(io.Writer) error) error {
 	if name == "" || name == "-" {

@@ -27,14 +27,11 @@ func (a *app) wiresharkCommand() *cobra.Command {
 			if call == "" {
 				return usagef("want --call ID; `twtrace calls` lists them")
 			}
-			exps, opt, err := a.experiments(args, true)
+			e, opt, err := a.oneExperiment(args)
 			if err != nil {
 				return err
 			}
-			if len(exps) != 1 {
-				return fmt.Errorf("want one experiment, found %d", len(exps))
-			}
-			list, err := experiment.Filters(a.ctx, exps[0], opt, call)
+			list, err := experiment.Filters(a.ctx, e, opt, call)
 			if err != nil {
 				return err
 			}
@@ -69,7 +66,7 @@ func (a *app) wiresharkCommand() *cobra.Command {
 		},
 	}
 	a.inputFlags(c)
-	c.Flags().StringVar(&call, "call", "", "call_id, CallSid or SIP Call-ID of the call")
+	callFlag(c, &call)
 	return c
 }
 
