@@ -378,12 +378,7 @@ func FirstTime(f *container.File) Time {
 // lookAhead opens a capture beside its reading; damage is told when it is read
 // for its packets.
 func (s *source) lookAhead(look func(*pcap.Reader)) {
-	f, err := s.file.Open()
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	body, _, err := container.NewReader(f, container.Limits{})
+	body, err := s.file.Content(container.Limits{})
 	if err != nil {
 		return
 	}

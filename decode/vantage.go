@@ -73,33 +73,21 @@ func sample(f *container.File) sampled {
 	if f.Once() {
 		return s
 	}
-	r, err := f.Open()
-	if err != nil {
-		return s
-	}
-	defer r.Close()
-	body, _, err := container.NewReader(r, container.Limits{})
-	if err != nil {
-		return s
-	}
-	defer body.Close()
-	frames, err := pcap.NewReader(body)
-	if err != nil {
-		return s
-	}
-	d := link.NewDecoder()
-	var fr pcap.Frame
-	var p link.Packet
-	for n := 0; n < vantageFrames && frames.Next(&fr) == nil; n++ {
-		if d.Decode(uint16(fr.Link), fr.Data, fr.OrigLen, fr.Time, &p) != link.Used || p.WireLen == 0 {
-			continue
+	(&source{file: f}).lookAhead(func(frames *pcap.Reader) {
+		d := link.NewDecoder()
+		var fr pcap.Frame
+		var p link.Packet
+		for n := 0; n < vantageFrames && frames.Next(&fr) == nil; n++ {
+			if d.Decode(uint16(fr.Link), fr.Data, fr.OrigLen, fr.Time, &p) != link.Used || p.WireLen == 0 {
+				continue
+			}
+			if s.first == 0 || fr.Time < s.first {
+				s.first = fr.Time
+			}
+			s.last = max(s.last, fr.Time)
+			s.ids = append(s.ids, identity(&p, endsOf(&p)))
 		}
-		if s.first == 0 || fr.Time < s.first {
-			s.first = fr.Time
-		}
-		s.last = max(s.last, fr.Time)
-		s.ids = append(s.ids, identity(&p, endsOf(&p)))
-	}
+	})
 	slices.Sort(s.ids)
 	s.ids = slices.Clip(slices.Compact(s.ids))
 	return s

@@ -206,6 +206,21 @@ type File struct {
 // Once tells that the file can be opened once only: standard input, or a pipe.
 func (f *File) Once() bool { return f.once != nil }
 
+// Content opens the file and gives its decompressed bytes, as NewReader does.
+// Closing it closes both.
+func (f *File) Content(limit Limits) (io.ReadCloser, error) {
+	raw, err := f.Open()
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := NewReader(raw, limit)
+	if err != nil {
+		raw.Close()
+		return nil, err
+	}
+	return readCloser{body, func() error { return errors.Join(body.Close(), raw.Close()) }}, nil
+}
+
 // Ahead gives up to n of the bytes, as stored, with which input begins that can
 // be opened once, and leaves them there to be read. They are valid until it is
 // opened. It waits until so many have come, or the end.

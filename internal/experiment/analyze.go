@@ -157,12 +157,7 @@ func readManifest(files []*container.File, m *Manifest) (name string, err error)
 			continue
 		}
 		name = f.Name
-		r, err := f.Open()
-		if err != nil {
-			return name, err
-		}
-		defer r.Close()
-		body, _, err := container.NewReader(r, container.Limits{})
+		body, err := f.Content(container.Limits{})
 		if err != nil {
 			return name, err
 		}

@@ -60,20 +60,11 @@ type part struct {
 // to the call's end, since no later record can be read without the handshake;
 // of a connection in the clear only the call's own messages are kept.
 func Slice(ctx context.Context, e Experiment, opt Options, callID string, w io.Writer) (*SliceInfo, error) {
-	res, err := Analyze(ctx, e, opt)
+	s, files, err := planOf(ctx, e, opt, callID)
 	if err != nil {
 		return nil, err
 	}
-	call, err := callOf(res, callID)
-	if err != nil {
-		return nil, err
-	}
-	s := newSlicer(call)
-	s.plan(res)
-	if len(s.parts) == 0 {
-		return nil, errors.New("no packet of the call is in a capture: only an export knows it")
-	}
-	files := slices.DeleteFunc(captureFiles(e.Files), func(f *container.File) bool { return !s.files[f.Name] })
+	call := s.call
 	chosen := make([][]int64, len(files))
 	for i, f := range files {
 		err := s.scan(ctx, f, func(n int64) { chosen[i] = append(chosen[i], n) })
@@ -125,6 +116,26 @@ func Slice(ctx context.Context, e Experiment, opt Options, callID string, w io.W
 	return info, nil
 }
 
+// planOf analyses an experiment and decides what of its captures belongs to a
+// call; files are those that hold some of it.
+func planOf(ctx context.Context, e Experiment, opt Options, callID string) (s *slicer, files []*container.File, err error) {
+	res, err := Analyze(ctx, e, opt)
+	if err != nil {
+		return nil, nil, err
+	}
+	call, err := callOf(res, callID)
+	if err != nil {
+		return nil, nil, err
+	}
+	s = &slicer{call: call, parts: map[flowKey]*part{}, files: map[string]bool{}, names: map[string]bool{}, randoms: map[[32]byte]bool{}}
+	s.plan(res)
+	files = slices.DeleteFunc(captureFiles(e.Files), func(f *container.File) bool { return !s.files[f.Name] })
+	if len(files) == 0 || len(s.parts) == 0 {
+		return nil, nil, errors.New("no packet of the call is in a capture: only an export knows it")
+	}
+	return s, files, nil
+}
+
 // callOf finds a call by its call_id, CallSid or a SIP Call-ID.
 func callOf(res *Result, callID string) (*sessions.Call, error) {
 	for i := range res.Data.Calls {
@@ -153,10 +164,6 @@ type slicer struct {
 	names   map[string]bool   // of the hosts of the call, lower case
 	randoms map[[32]byte]bool // of the ClientHellos of its connections
 	others  []string
-}
-
-func newSlicer(call *sessions.Call) *slicer {
-	return &slicer{call: call, parts: map[flowKey]*part{}, files: map[string]bool{}, names: map[string]bool{}, randoms: map[[32]byte]bool{}}
 }
 
 // plan decides what of each flow is wanted, by the rows of the call.
@@ -403,36 +410,25 @@ func (s *slicer) secrets(files []*container.File) (text []byte, n int, err error
 }
 
 func readAllOf(f *container.File) ([]byte, error) {
-	r, err := f.Open()
+	body, err := f.Content(container.Limits{})
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	z, _, err := container.NewReader(r, container.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	defer z.Close()
-	return io.ReadAll(io.LimitReader(z, maxSliceKeys))
+	defer body.Close()
+	return io.ReadAll(io.LimitReader(body, maxSliceKeys))
 }
 
 func openCapture(f *container.File) (*pcap.Reader, func(), error) {
-	r, err := f.Open()
+	body, err := f.Content(container.Limits{})
 	if err != nil {
 		return nil, nil, err
 	}
-	z, _, err := container.NewReader(r, container.Limits{})
+	r, err := pcap.NewReader(body)
 	if err != nil {
-		r.Close()
+		body.Close()
 		return nil, nil, err
 	}
-	p, err := pcap.NewReader(z)
-	if err != nil {
-		z.Close()
-		r.Close()
-		return nil, nil, err
-	}
-	return p, func() { z.Close(); r.Close() }, nil
+	return r, func() { body.Close() }, nil
 }
 
 // eachFrame reads a capture to its end or to its damage, which the analysis has told.
@@ -463,16 +459,10 @@ type Filter struct {
 
 // Filters tell how to find a call in each capture that holds some of it.
 func Filters(ctx context.Context, e Experiment, opt Options, callID string) ([]Filter, error) {
-	res, err := Analyze(ctx, e, opt)
+	s, files, err := planOf(ctx, e, opt, callID)
 	if err != nil {
 		return nil, err
 	}
-	call, err := callOf(res, callID)
-	if err != nil {
-		return nil, err
-	}
-	s := newSlicer(call)
-	s.plan(res)
 	var keys []string
 	for _, f := range e.Files {
 		if c, err := f.Identify(); err == nil && c.Kind == container.Keylog {
@@ -481,13 +471,8 @@ func Filters(ctx context.Context, e Experiment, opt Options, callID string) ([]F
 	}
 	slices.Sort(keys)
 	var out []Filter
-	for _, f := range captureFiles(e.Files) {
-		if s.files[f.Name] {
-			out = append(out, Filter{f.Name, keys, s.display(f.Name)})
-		}
-	}
-	if len(out) == 0 {
-		return nil, errors.New("no packet of the call is in a capture: only an export knows it")
+	for _, f := range files {
+		out = append(out, Filter{f.Name, keys, s.display(f.Name)})
 	}
 	return out, nil
 }
@@ -540,8 +525,8 @@ func (s *slicer) display(file string) string {
 
 func epoch(t decode.Time) string { return fmt.Sprintf("%d.%09d", t/1e9, t%1e9) }
 
-// displayText is a string of a display filter; what it could not hold stands
-// as any character.
+// displayText is a string of a display filter; what is no printable ASCII is
+// written by its number.
 func displayText(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {
