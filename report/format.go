@@ -24,6 +24,13 @@ const (
 // bidirectional characters become \u{..}, and what is longer than max runes is
 // cut with an ellipsis. It is no escaping: HTML and SVG escape on their own.
 func show(s string, max int) string {
+	plain := len(s) <= max
+	for i := 0; i < len(s) && plain; i++ {
+		plain = ' ' <= s[i] && s[i] <= '~'
+	}
+	if plain {
+		return s
+	}
 	var b strings.Builder
 	n := 0
 	for i, r := range s {

@@ -127,6 +127,7 @@ type flows struct {
 	silent  []int                    // calls of which neither signaling nor media was captured
 	detail  int                      // bytes of decoded messages that may still be kept
 	left    int                      // rungs that may still be drawn
+	sketch  bool                     // only which rungs there are and when, no text
 }
 
 type streamKey struct {
@@ -293,7 +294,10 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.File, y.File), cmp.Compare(x.Frame.V, y.Frame.V))
 	})
 	streams := f.streams[k]
-	l := Ladder{ID: id, CallID: c.CallID, Title: show(c.CallID, 60), Rows: []Rung{}, Media: []Bar{}, Facts: []string{}, From: show(c.From, 60), To: show(c.To, 60), Start: f.clock.full(c.InitiatedAt)}
+	l := Ladder{ID: id, CallID: c.CallID, Rows: []Rung{}, Media: []Bar{}, Facts: []string{}}
+	if !f.sketch {
+		l.Title, l.From, l.To, l.Start = show(c.CallID, 60), show(c.From, 60), show(c.To, 60), f.clock.full(c.InitiatedAt)
+	}
 	if l.From != "" || l.To != "" {
 		l.Sub = orDash(l.From) + " → " + orDash(l.To)
 	}
@@ -361,10 +365,13 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		}
 		r := Rung{Kind: "message", From: lane[s.Src], To: lane[s.Dst], At: int64(s.At - t0), Style: style(s.Protocol), Failed: failed(s)}
 		r.Until = r.At
-		r.Time = since(r.At)
-		r.Label = show(cmp.Or(s.Label, s.Kind), 48)
+		if !f.sketch {
+			r.Time, r.Label = since(r.At), show(cmp.Or(s.Label, s.Kind), 48)
+		}
 		base := s.Kind + "|" + strconv.Itoa(r.From) + "|" + strconv.Itoa(r.To)
-		if s.Retransmission {
+		switch {
+		case s.Retransmission && f.sketch:
+		case s.Retransmission:
 			a := repeats[base+"|"+s.Label]
 			if a == nil {
 				a = &again{n: 1}
@@ -373,8 +380,10 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			a.n++
 			copies = append(copies, [2]int{len(rungs), a.n})
 			copyKeys = append(copyKeys, base+"|"+s.Label)
-		} else {
-			repeats[base+"|"+s.Label] = &again{n: 1}
+		default:
+			if !f.sketch {
+				repeats[base+"|"+s.Label] = &again{n: 1}
+			}
 			count1[base]++
 			r.key = base + "|" + strconv.Itoa(count1[base])
 		}
@@ -458,7 +467,9 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	if len(parts) > 0 {
 		l.Note = "Not drawn: " + listText(parts) + "."
 	}
-	l.Facts = callFacts(c)
+	if !f.sketch {
+		l.Facts = callFacts(c)
+	}
 	return l
 }
 
@@ -607,6 +618,9 @@ func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]in
 			} else {
 				right = true
 			}
+			if f.sketch {
+				continue
+			}
 			codec := show(s.Codec, 20)
 			if codec == "" && s.Encrypted && !s.Decrypted {
 				codec = "SRTP"
@@ -643,8 +657,10 @@ func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]in
 		if left && right {
 			way = " both ways, "
 		}
-		row.Label = cmp.Or(strings.Join(codecs, " and "), "media") + way + span(row.Until-row.At)
-		row.Time = since(row.At)
+		if !f.sketch {
+			row.Label = cmp.Or(strings.Join(codecs, " and "), "media") + way + span(row.Until-row.At)
+			row.Time = since(row.At)
+		}
 		at := len(rungs)
 		for n, r := range rungs {
 			if r.At > row.At {
@@ -825,7 +841,9 @@ func (f *flows) typical(calls []int, id string) (*Ladder, string) {
 		if n >= 20000 {
 			break // a sample of 20 000 says the same
 		}
+		f.sketch = true
 		l := f.build(&f.d.Calls[i], "", false)
+		f.sketch = false
 		x := laid{call: i}
 		var keys []string
 		for _, r := range l.Rows {

@@ -187,14 +187,14 @@ func (d *dataset) writeTables(ctx context.Context, rows *table.Dataset) ([]strin
 	}
 	var files []*file
 	schemas := len(rows.Experiments) == 0
-	err := table.WriteDir(func(name string) (io.WriteCloser, error) {
+	_, err := table.WriteDir(func(name string) (io.WriteCloser, error) {
 		if (path.Base(name) == schemaFile) != schemas {
 			return nil, nil
 		}
 		f := &file{name: name}
 		files = append(files, f)
 		return nopCloser{f}, nil
-	}, rows, false)
+	}, rows, false, 1)
 	if err != nil {
 		return nil, err
 	}

@@ -47,6 +47,7 @@ func (a *app) analyzeInto(exps []experiment.Experiment, opt experiment.Options) 
 		return err
 	}
 	defer out.abandon()
+	out.workers = max(1, a.workers()/max(1, len(exps)))
 	err = a.analyzeAll(exps, opt, func(_ int, r *experiment.Result) error { return out.add(r) })
 	if err != nil {
 		return err

@@ -22,7 +22,9 @@ type output struct {
 	dir, stage string
 	made       string // the uppermost folder that did not exist before
 	arrow      bool
+	workers    int // that write tables at once
 	batch      []experiment.Entry
+	data       *table.Dataset // what was written, when it is one experiment and reads as it is
 }
 
 const (
@@ -103,8 +105,12 @@ func (o *output) abandon() {
 
 // add writes the tables of one experiment.
 func (o *output) add(r *experiment.Result) error {
-	if err := table.WriteDir(o.create, r.Data, false); err != nil {
+	asIs, err := table.WriteDir(o.create, r.Data, false, o.workers)
+	if err != nil {
 		return err
+	}
+	if o.data = nil; asIs && len(o.batch) == 0 {
+		o.data = r.Data
 	}
 	for i := range r.Data.Experiments {
 		o.batch = append(o.batch, experiment.NewEntry(r.Data, &r.Data.Experiments[i]))
@@ -133,11 +139,14 @@ func (o *output) writeArrow(name string, d *table.Dataset) (err error) {
 	return table.Write(w, d, name, table.FormatArrow, table.View{})
 }
 
-// finish draws the report from the tables as written, and moves all into place.
+// finish draws the report from the tables, as they read, and moves all into place.
 func (o *output) finish(a *app) error {
-	d, err := table.ReadDir(os.DirFS(o.stage))
-	if err != nil {
-		return err
+	d := o.data
+	if d == nil {
+		var err error
+		if d, err = table.ReadDir(os.DirFS(o.stage)); err != nil {
+			return err
+		}
 	}
 	if o.arrow {
 		for _, s := range table.Schemas() {
@@ -150,7 +159,7 @@ func (o *output) finish(a *app) error {
 		return err
 	}
 	slices.SortFunc(o.batch, func(x, y experiment.Entry) int { return strings.Compare(x.Experiment, y.Experiment) })
-	err = writeFile(filepath.Join(o.stage, batchName), func(w io.Writer) error {
+	err := writeFile(filepath.Join(o.stage, batchName), func(w io.Writer) error {
 		return experiment.WriteList(w, slices.Values(o.batch))
 	})
 	if err != nil {

@@ -194,7 +194,7 @@ func (a *app) sample(exps []experiment.Experiment, list []planned, opt experimen
 		at := time.Now()
 		res, err := analyzeOne(a.ctx, exps[i], opt, nil, false)
 		if err == nil {
-			err = table.WriteDir(func(string) (io.WriteCloser, error) { return nopWriter{}, nil }, res.Data, false)
+			_, err = table.WriteDir(func(string) (io.WriteCloser, error) { return nopWriter{}, nil }, res.Data, false, 1)
 		}
 		if err != nil {
 			return 0, err

@@ -258,7 +258,7 @@ func (s *store) put(e experiment.Experiment, o experiment.Options, res *experime
 	if err := os.MkdirAll(g.dir, 0o755); err != nil {
 		return nil, err
 	}
-	if err := table.WriteDir(create, res.Data, false); err != nil {
+	if _, err := table.WriteDir(create, res.Data, false, 1); err != nil {
 		return nil, err
 	}
 	s.step()
@@ -331,7 +331,7 @@ func (s *store) begin() error {
 		}
 	}
 	s.made = "" // it stays, whatever comes
-	if err := table.WriteDir(s.create, &table.Dataset{}, false); err != nil {
+	if _, err := table.WriteDir(s.create, &table.Dataset{}, false, 1); err != nil {
 		return err
 	}
 	for _, t := range table.Schemas() {

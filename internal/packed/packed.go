@@ -382,6 +382,11 @@ func (r *Rows[T]) Lead(s string) {
 	r.lead = s
 }
 
+// Led is the first field of every row, when it is the same string in all.
+func (r *Rows[T]) Led() (string, bool) {
+	return r.lead, r.n > 0 && r.layout[0].leads() && !r.others
+}
+
 // take empties r and gives what it held.
 func (r *Rows[T]) take() Rows[T] {
 	r.texts.close()
@@ -460,6 +465,7 @@ type Table interface {
 	Text(b []byte) Text
 	ChangeAny(f func(row any))
 	Lead(s string)
+	Led() (string, bool)
 	Reorder(order []int)
 	Join(o any)
 }

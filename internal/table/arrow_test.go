@@ -67,11 +67,10 @@ func TestArrowReadBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			for i := range int(rec.NumRows()) {
-				row := rows.Index(at)
 				at++
 				for k := range sp.cols {
 					c := &sp.cols[k]
-					v, col := c.cell(row), rec.Column(k)
+					v, col := c.cell(rowOf(rows, at-1)), rec.Column(k)
 					if col.IsNull(i) != v.null {
 						t.Fatalf("%s.%s row %d: null %v", s.Name, c.Name, at, col.IsNull(i))
 					}
@@ -167,7 +166,7 @@ func TestOtherReaders(t *testing.T) {
 	d.Messages[0].WaitS = sessions.Float{}
 	d.Sort()
 	m := memDir{}
-	if err := WriteDir(m.create, d, true); err != nil {
+	if _, err := WriteDir(m.create, d, true, 1); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range m {
@@ -244,7 +243,7 @@ print(json.dumps(out))
 			}
 			nulls := 0
 			for i := range 300 {
-				if find(s.Name).cols[k].cell(rows.Index(i)).null {
+				if find(s.Name).cols[k].cell(rowOf(rows, i)).null {
 					nulls++
 				}
 			}
@@ -307,7 +306,7 @@ print(json.dumps(out))
 		for i := range wanted.Len() {
 			for k := range sp.cols {
 				c := &sp.cols[k]
-				want, have := c.cell(wanted.Index(i)), c.cell(found.Index(i))
+				want, have := c.cell(rowOf(wanted, i)), c.cell(rowOf(found, i))
 				if c.compare(want, have) != 0 {
 					t.Fatalf("%s row %d column %s: %+v, wanted %+v", f.Name(), i, c.Name, have, want)
 				}
@@ -560,7 +559,7 @@ func BenchmarkWriteDirSmall(b *testing.B) {
 	d.SetExperiment("e")
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := WriteDir(memDir{}.create, d, false); err != nil {
+		if _, err := WriteDir(memDir{}.create, d, false, 1); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -24,6 +24,9 @@ import (
 	"github.com/apache/arrow/go/v17/parquet/metadata"
 	"github.com/apache/arrow/go/v17/parquet/schema"
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/twtrace/twtrace/internal/packed"
 )
 
 // rowGroup is the number of rows of a row group: it bounds what writer and
@@ -64,13 +67,12 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1),
 	}
-	for _, c := range s.cols {
-		switch {
-		case c.kind == kindTexts && s.dictionary(c):
-			props = append(props, parquet.WithDictionaryFor(c.Name+".list.element", true))
-		case (c.kind == kindText || c.kind == kindEnum) && s.dictionary(c):
-			props = append(props, parquet.WithDictionaryFor(c.Name, true))
+	for _, c := range s.dictionaries() {
+		name := c.Name
+		if c.kind == kindTexts {
+			name += ".list.element"
 		}
+		props = append(props, parquet.WithDictionaryFor(name, true))
 	}
 	meta := metadata.NewKeyValueMetadata()
 	keys, values := s.spec.metadata()
@@ -125,43 +127,73 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 	return sink.w.Flush()
 }
 
-// dictionary tells whether the dictionary of a text column stays below the
-// library's limit in every row group. Beyond it the library goes on without a
-// dictionary, and lists the encodings of the pages in the order of a map: the
-// same rows would give other bytes.
-func (s *selection) dictionary(c *column) bool {
-	each := func(i int, f func(string)) {
-		v := c.cell(s.row(i))
-		if c.kind != kindTexts && !v.null {
-			f(v.s)
-		}
-		for _, t := range v.ss {
-			f(t)
+// dictionaries are the text columns whose dictionary stays below the library's
+// limit in every row group. Beyond it the library goes on without a dictionary,
+// and lists the encodings of the pages in the order of a map: the same rows
+// would give other bytes.
+func (s *selection) dictionaries() []*column {
+	var texts []*column
+	for _, c := range s.cols {
+		if c.kind == kindText || c.kind == kindEnum || c.kind == kindTexts {
+			texts = append(texts, c)
 		}
 	}
+	fits := func(size int64) bool { return size < parquet.DefaultDictionaryPageSizeLimit }
+	all := make([]int64, len(texts)) // bytes of the row group
 	for from := 0; from < s.n; from += rowGroup {
 		to := min(s.n, from+rowGroup)
-		all := int64(0)
+		clear(all)
 		for i := from; i < to; i++ {
-			each(i, func(t string) { all += 4 + int64(len(t)) })
+			row := s.row(i)
+			for k, c := range texts {
+				all[k] += c.textBytes(row)
+			}
 		}
-		if all < parquet.DefaultDictionaryPageSizeLimit {
-			continue
+		for k, c := range texts {
+			if c != nil && !fits(all[k]) && !fits(s.distinct(c, from, to)) {
+				texts[k] = nil
+			}
 		}
-		distinct, seen := int64(0), map[string]bool{}
-		for i := from; i < to && distinct < parquet.DefaultDictionaryPageSizeLimit; i++ {
-			each(i, func(t string) {
-				if !seen[t] {
-					seen[t] = true
-					distinct += 4 + int64(len(t))
-				}
-			})
-		}
-		if distinct >= parquet.DefaultDictionaryPageSizeLimit {
-			return false
+		texts, all = slices.DeleteFunc(texts, func(c *column) bool { return c == nil }), all[:len(texts)]
+	}
+	return texts
+}
+
+// distinct is how many bytes the different texts of a column take in a row
+// group's dictionary; it stops counting at the library's limit.
+func (s *selection) distinct(c *column, from, to int) (size int64) {
+	seen := map[string]bool{}
+	see := func(t string) {
+		if !seen[t] {
+			seen[t] = true
+			size += 4 + int64(len(t))
 		}
 	}
-	return true
+	for i := from; i < to && size < parquet.DefaultDictionaryPageSizeLimit; i++ {
+		v := c.cell(s.row(i))
+		if c.kind != kindTexts && !v.null {
+			see(v.s)
+		}
+		for _, t := range v.ss {
+			see(t)
+		}
+	}
+	return size
+}
+
+// textBytes is what the texts of a row take in a dictionary, or more.
+func (c *column) textBytes(row rowAt) (size int64) {
+	if c.packed { // not unpacked: a byte that is no UTF-8 becomes three
+		return 4 + 3*int64((*packed.Text)(unsafe.Add(row, c.at)).Len())
+	}
+	v := c.cell(row)
+	for _, t := range v.ss {
+		size += 4 + int64(len(t))
+	}
+	if c.kind != kindTexts && !v.null {
+		size += 4 + int64(len(v.s))
+	}
+	return size
 }
 
 // registerZstd replaces the library's zstd compressor, which makes a new
@@ -276,6 +308,7 @@ func (p *columns) write(cw file.ColumnChunkWriter, s *selection, c *column, from
 	nullable := c.Nullable || c.kind == kindFloat
 	for i := from; i < to; i++ {
 		v := c.cell(s.row(i))
+		s.mended = s.mended || v.mended
 		if nullable {
 			if v.null {
 				p.def = append(p.def, 0)
@@ -353,8 +386,36 @@ func alias(s string) parquet.ByteArray {
 // WriteDir writes a dataset folder: for every table a file of no rows and one
 // of each experiment that has rows; with withArrow one IPC file a table too.
 // Names given to create use / and no other part of them is ever "." or "..".
-// A nil writer of it leaves a file out.
-func WriteDir(create func(name string) (io.WriteCloser, error), d *Dataset, withArrow bool) error {
+// A nil writer of it leaves a file out. So many workers write tables at once;
+// more than one call create at once too.
+//
+// asIs tells that ReadDir will give the same rows again: it does not where text
+// is no UTF-8 or where there are several experiments.
+func WriteDir(create func(name string) (io.WriteCloser, error), d *Dataset, withArrow bool, workers int) (asIs bool, err error) {
+	order := make([]*spec, len(specs))
+	size := map[*spec]int{}
+	for i := range specs {
+		order[i] = &specs[i]
+		rows := specs[i].list(d)
+		size[order[i]] = rows.Len() * len(specs[i].cols)
+	}
+	if workers > 1 { // the largest first, so that none is waited for alone
+		slices.SortStableFunc(order, func(a, b *spec) int { return size[b] - size[a] })
+	}
+	var g errgroup.Group
+	g.SetLimit(max(1, workers))
+	same := make([]bool, len(order))
+	for i, sp := range order {
+		g.Go(func() (err error) {
+			same[i], err = sp.writeDir(create, d, withArrow)
+			return err
+		})
+	}
+	err = g.Wait()
+	return err == nil && !slices.Contains(same, false), err
+}
+
+func (sp *spec) writeDir(create func(name string) (io.WriteCloser, error), d *Dataset, withArrow bool) (asIs bool, err error) {
 	write := func(name string, body func(io.Writer) error) (err error) {
 		w, err := create(name)
 		if err != nil || w == nil {
@@ -369,21 +430,22 @@ func WriteDir(create func(name string) (io.WriteCloser, error), d *Dataset, with
 		}
 		return nil
 	}
-	for i := range specs {
-		sp := &specs[i]
-		all, err := pick(d, sp, View{})
-		if err != nil {
-			return err
-		}
-		none := *all
-		none.n = 0
-		dir := "tables/" + sp.schema.Name + "/"
-		if err := write(dir+"0-schema.parquet", func(w io.Writer) error { return writeParquet(w, &none) }); err != nil {
-			return err
-		}
-		// Experiments in order of appearance, the rows of each in their order.
-		var names []string
-		rows := map[string][]int{}
+	all, err := pick(d, sp, View{})
+	if err != nil {
+		return false, err
+	}
+	none := *all
+	none.n = 0
+	dir := "tables/" + sp.schema.Name + "/"
+	if err := write(dir+"0-schema.parquet", func(w io.Writer) error { return writeParquet(w, &none) }); err != nil {
+		return false, err
+	}
+	// Experiments in order of appearance, the rows of each in their order.
+	var names []string
+	rows := map[string][]int{}
+	if name, ok := all.rows.led(); ok {
+		names = append(names, name)
+	} else {
 		for j := range all.n {
 			name := sp.cols[0].cell(all.row(j)).s
 			if _, ok := rows[name]; !ok {
@@ -391,22 +453,24 @@ func WriteDir(create func(name string) (io.WriteCloser, error), d *Dataset, with
 			}
 			rows[name] = append(rows[name], j)
 		}
-		for _, name := range names {
-			part := *all
-			if part.n = len(rows[name]); len(names) > 1 {
-				part.index = rows[name]
-			}
-			if err := write(dir+FileName(name)+".parquet", func(w io.Writer) error { return writeParquet(w, &part) }); err != nil {
-				return err
-			}
+	}
+	asIs = len(names) <= 1
+	for _, name := range names {
+		part := *all
+		if len(names) > 1 {
+			part.index, part.n = rows[name], len(rows[name])
 		}
-		if withArrow {
-			if err := write("arrow/"+sp.schema.Name+".arrow", func(w io.Writer) error { return writeArrow(w, all) }); err != nil {
-				return err
-			}
+		if err := write(dir+FileName(name)+".parquet", func(w io.Writer) error { return writeParquet(w, &part) }); err != nil {
+			return false, err
+		}
+		asIs = asIs && !part.mended
+	}
+	if withArrow {
+		if err := write("arrow/"+sp.schema.Name+".arrow", func(w io.Writer) error { return writeArrow(w, all) }); err != nil {
+			return false, err
 		}
 	}
-	return nil
+	return asIs, nil
 }
 
 // FileName is an experiment's name as the stem of a file name: all but letters,

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"unsafe"
 
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
@@ -603,7 +604,7 @@ func (r *fileReader) dataPage(c *column, l *leaf, h *pageHeader, body []byte, ch
 		if l.maxDef > 0 && r.def[i] != uint32(l.maxDef) {
 			continue
 		}
-		if err := c.set(rows.Index(row), v, next, l); err != nil {
+		if err := c.set(rowOf(rows, row), v, next, l); err != nil {
 			return row, fmt.Errorf("row %d: %w", row, err)
 		}
 		next++
@@ -710,11 +711,10 @@ func (v *values) plain(b []byte, phys int64, n int) error {
 }
 
 // set stores value number i of the page in the row's field.
-func (c *column) set(row reflect.Value, v *values, i int, l *leaf) error {
-	f := row.Field(c.field)
+func (c *column) set(row rowAt, v *values, i int, l *leaf) error {
+	f := unsafe.Add(row, c.at)
 	if c.opt {
-		f.Field(1).SetBool(true)
-		f = f.Field(0)
+		*(*bool)(unsafe.Add(row, c.known)) = true
 	}
 	switch c.kind {
 	case kindTime:
@@ -722,37 +722,40 @@ func (c *column) set(row reflect.Value, v *values, i int, l *leaf) error {
 		if n > math.MaxInt64/l.nsPerOne || n < math.MinInt64/l.nsPerOne {
 			return fmt.Errorf("time %d does not fit into ns", n)
 		}
-		f.SetInt(n * l.nsPerOne)
+		*(*int64)(f) = n * l.nsPerOne
 	case kindText:
-		c.setText(f, v.texts[i], v.in)
+		c.setText(row, v.texts[i], v.in)
 	case kindEnum:
 		at := slices.Index(c.Enum, v.texts[i])
 		if at < 0 && v.texts[i] != "" {
 			return fmt.Errorf("%q is not in the schema's set", v.texts[i])
 		}
 		if at >= 0 {
-			f.SetString(c.Enum[at])
+			*(*string)(f) = c.Enum[at]
 		}
 	case kindInt:
-		f.SetInt(l.integer(v.ints[i]))
+		*(*int64)(f) = l.integer(v.ints[i])
 	case kindUint:
 		n := l.integer(v.ints[i])
 		if n < 0 || n > math.MaxUint32 {
 			return fmt.Errorf("%d is no unsigned 32-bit number", n)
 		}
-		f.SetUint(uint64(n))
+		*(*uint32)(f) = uint32(n)
 	case kindFloat:
-		f.SetFloat(v.floats[i])
 		if math.IsNaN(v.floats[i]) || math.IsInf(v.floats[i], 0) {
-			row.Field(c.field).SetZero()
+			if c.opt {
+				*(*bool)(unsafe.Add(row, c.known)) = false
+			}
+			break
 		}
+		*(*float64)(f) = v.floats[i]
 	case kindBool:
-		f.SetBool(v.ints[i] != 0)
+		*(*bool)(f) = v.ints[i] != 0
 	case kindTexts:
-		p := f.Addr().Interface().(*[]string)
+		p := (*[]string)(f)
 		*p = append(*p, v.texts[i])
 	case kindInts:
-		p := f.Addr().Interface().(*[]int64)
+		p := (*[]int64)(f)
 		*p = append(*p, l.integer(v.ints[i]))
 	}
 	return nil

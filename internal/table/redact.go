@@ -7,9 +7,9 @@ import (
 	"encoding/hex"
 	"hash"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
+	"unsafe"
 )
 
 // class says what a text column may hold that points to a person or a place.
@@ -105,23 +105,23 @@ func (r *redactor) each(d *Dataset, f func(k class, s string) string) {
 			}
 			switch c.kind {
 			case kindText:
-				rows.change(func(row reflect.Value) {
-					v := row.Field(c.field)
-					if s := c.text(v); s != "" {
+				rows.change(func(row rowAt) {
+					if s := c.text(row); s != "" {
 						if t := f(class, s); t != s {
-							c.setText(v, t, nil)
+							c.setText(row, t, nil)
 						}
 					}
 				})
 			case kindTexts:
-				rows.change(func(row reflect.Value) { r.list(row.Field(c.field), func(s string) string { return f(class, s) }) })
+				rows.change(func(row rowAt) {
+					r.list((*[]string)(unsafe.Add(row, c.at)), func(s string) string { return f(class, s) })
+				})
 			}
 		}
 	}
 }
 
-func (r *redactor) list(v reflect.Value, f func(string) string) {
-	p := v.Addr().Interface().(*[]string)
+func (r *redactor) list(p *[]string, f func(string) string) {
 	var out []string
 	for i, s := range *p {
 		t := f(s)

@@ -70,7 +70,7 @@ func dirty() *Dataset {
 				switch c.kind {
 				case kindText:
 					list := byClass[classOf(sp.schema.Name, c)]
-					c.setText(f, list[j%len(list)], nil)
+					c.setText(rowOf(rows, j), list[j%len(list)], nil)
 				case kindEnum:
 					f.SetString(c.Enum[j%len(c.Enum)])
 				case kindTexts:
@@ -103,7 +103,7 @@ func TestRedact(t *testing.T) {
 		}
 	}
 	m := memDir{}
-	if err := WriteDir(m.create, d, true); err != nil {
+	if _, err := WriteDir(m.create, d, true, 1); err != nil {
 		t.Fatal(err)
 	}
 	back, err := ReadDir(m.fs()) // pages are compressed: look at what is read

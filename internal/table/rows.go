@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"github.com/twtrace/twtrace/internal/packed"
 )
@@ -17,53 +18,59 @@ import (
 // cell is one value of any column. Which field holds it follows from the
 // column's kind: i for time, int, uint, bool and the place of an enum value
 // in its set; f for float; s for text and enum; ss and is for lists. Strings
-// and lists alias the row.
+// and lists alias the row. mended tells that the row holds something that is
+// written otherwise: bytes that are no UTF-8, a float that is no number.
 type cell struct {
-	null bool
-	i    int64
-	f    float64
-	s    string
-	ss   []string
-	is   []int64
+	null   bool
+	mended bool
+	i      int64
+	f      float64
+	s      string
+	ss     []string
+	is     []int64
 }
 
-// cell reads the column's value from an addressable row.
-func (c *column) cell(row reflect.Value) (v cell) {
-	f := row.Field(c.field)
-	if c.opt {
-		if !f.Field(1).Bool() {
-			v.null = true
-			return v
-		}
-		f = f.Field(0)
+// rowAt is the address of a row: a struct of the table's row type, whose
+// columns are read and set by their place in it. Reflection does the same in
+// five times the time.
+type rowAt = unsafe.Pointer
+
+// cell reads the column's value.
+func (c *column) cell(row rowAt) (v cell) {
+	f := unsafe.Add(row, c.at)
+	if c.opt && !*(*bool)(unsafe.Add(row, c.known)) {
+		v.null = true
+		return v
 	}
 	switch c.kind {
 	case kindTime:
-		v.i = f.Int()
+		v.i = *(*int64)(f)
 		v.null = v.i == 0 && c.Nullable
 	case kindText:
-		v.s = cleanUTF8(c.text(f))
-		v.null = v.s == "" && c.Nullable
+		s := c.text(row)
+		v.s = cleanUTF8(s)
+		v.null, v.mended = v.s == "" && c.Nullable, len(v.s) != len(s) // U+FFFD is three bytes
 	case kindEnum:
-		v.s = f.String()
+		v.s = *(*string)(f)
 		v.null = v.s == "" && c.Nullable
 		v.i = int64(slices.Index(c.Enum, v.s))
 	case kindInt:
-		v.i = f.Int()
+		v.i = *(*int64)(f)
 	case kindUint:
-		v.i = int64(f.Uint())
+		v.i = int64(*(*uint32)(f))
 	case kindFloat:
-		v.f = f.Float()
+		v.f = *(*float64)(f)
 		v.null = math.IsNaN(v.f) || math.IsInf(v.f, 0)
+		v.mended = v.null
 	case kindBool:
-		if f.Bool() {
+		if *(*bool)(f) {
 			v.i = 1
 		}
 	case kindTexts:
-		v.ss = *f.Addr().Interface().(*[]string)
+		v.ss = *(*[]string)(f)
 		for i, s := range v.ss {
 			if !utf8.ValidString(s) {
-				v.ss = slices.Clone(v.ss)
+				v.ss, v.mended = slices.Clone(v.ss), true
 				for j := i; j < len(v.ss); j++ {
 					v.ss[j] = cleanUTF8(v.ss[j])
 				}
@@ -71,7 +78,7 @@ func (c *column) cell(row reflect.Value) (v cell) {
 			}
 		}
 	case kindInts:
-		v.is = *f.Addr().Interface().(*[]int64)
+		v.is = *(*[]int64)(f)
 	}
 	return v
 }
@@ -113,21 +120,23 @@ func (c *column) compare(a, b cell) int {
 	return cmp.Compare(a.i, b.i)
 }
 
-// text is the value of a field of kindText.
-func (c *column) text(f reflect.Value) string {
+// text is the value of a column of kindText.
+func (c *column) text(row rowAt) string {
+	f := unsafe.Add(row, c.at)
 	if c.packed {
-		return f.Addr().Interface().(*packed.Text).String()
+		return (*packed.Text)(f).String()
 	}
-	return f.String()
+	return *(*string)(f)
 }
 
-// setText sets it. in, unless nil, are the rows that the field will be of.
-func (c *column) setText(f reflect.Value, s string, in packed.Table) {
+// setText sets it. in, unless nil, are the rows that the row will be of.
+func (c *column) setText(row rowAt, s string, in packed.Table) {
+	f := unsafe.Add(row, c.at)
 	if !c.packed {
-		f.SetString(s)
+		*(*string)(f) = s
 		return
 	}
-	t := f.Addr().Interface().(*packed.Text)
+	t := (*packed.Text)(f)
 	if in != nil {
 		*t = in.Text(alias(s)) // which copies
 	} else {
@@ -166,40 +175,52 @@ func (l *list) Len() int {
 	return l.slice.Len()
 }
 
+// led is the experiment of packed rows, when it is the same in all.
+func (l *list) led() (experiment string, ok bool) {
+	if l.packed == nil || l.packed.Len() == 0 {
+		return "", false
+	}
+	experiment, ok = l.packed.Led()
+	return cleanUTF8(experiment), ok
+}
+
 // cursor looks at rows one after the other.
 type cursor struct {
 	list
-	scratch reflect.Value // a packed row is unpacked here
-	target  any           // its address
+	scratch any // *T: a packed row is unpacked here
+	row     rowAt
 }
 
 func (l list) cursor() *cursor {
 	c := &cursor{list: l}
 	if l.packed != nil {
 		p := reflect.New(l.row)
-		c.scratch, c.target = p.Elem(), p.Interface()
+		c.scratch, c.row = p.Interface(), p.UnsafePointer()
 	}
 	return c
 }
 
 // at is row i, until at is called again. What is changed in it is lost where
 // rows are packed.
-func (c *cursor) at(i int) reflect.Value {
+func (c *cursor) at(i int) rowAt {
 	if c.packed == nil {
-		return c.slice.Index(i)
+		return rowOf(c.slice, i)
 	}
-	c.packed.Unpack(i, c.target)
-	return c.scratch
+	c.packed.Unpack(i, c.scratch)
+	return c.row
 }
 
+// rowOf is row i of a slice of rows, which the caller keeps.
+func rowOf(rows reflect.Value, i int) rowAt { return rows.Index(i).Addr().UnsafePointer() }
+
 // change lets f change every row.
-func (l *list) change(f func(row reflect.Value)) {
+func (l *list) change(f func(row rowAt)) {
 	if l.packed != nil {
-		l.packed.ChangeAny(func(row any) { f(reflect.ValueOf(row).Elem()) })
+		l.packed.ChangeAny(func(row any) { f(reflect.ValueOf(row).UnsafePointer()) })
 		return
 	}
 	for i := range l.slice.Len() {
-		f(l.slice.Index(i))
+		f(rowOf(l.slice, i))
 	}
 }
 
@@ -270,7 +291,7 @@ func (d *Dataset) SetExperiment(name string) {
 			rows.packed.Lead(name)
 			continue
 		}
-		rows.change(func(row reflect.Value) { row.Field(specs[i].cols[0].field).SetString(name) })
+		rows.change(func(row rowAt) { specs[i].cols[0].setText(row, name, nil) })
 	}
 }
 
@@ -331,7 +352,7 @@ func (sp *spec) rowOrder() []order {
 	return out
 }
 
-func (o *order) compare(a, b reflect.Value) int {
+func (o *order) compare(a, b rowAt) int {
 	x, y := o.col.cell(a), o.col.cell(b)
 	if o.usedFirst && x.s != y.s {
 		if x.s == "used" {
@@ -351,7 +372,7 @@ type sortKey struct {
 	s string
 }
 
-func (o *order) key(row reflect.Value) sortKey {
+func (o *order) key(row rowAt) sortKey {
 	v := o.col.cell(row)
 	switch {
 	case v.null:
@@ -426,7 +447,7 @@ func (sp *spec) sort(d *Dataset) {
 	rows.reorder(idx)
 }
 
-func (sp *spec) compareRows(x, y reflect.Value) int {
+func (sp *spec) compareRows(x, y rowAt) int {
 	for k := range sp.order {
 		if r := sp.order[k].compare(x, y); r != 0 {
 			return r
@@ -460,13 +481,8 @@ func (sp *spec) check(d *Dataset) error {
 		for k := range sp.cols {
 			c := &sp.cols[k]
 			if c.kind == kindFloat {
-				f := row.Field(c.field)
-				known := true
-				if c.opt {
-					known, f = f.Field(1).Bool(), f.Field(0)
-				}
-				if known && (math.IsNaN(f.Float()) || math.IsInf(f.Float(), 0)) {
-					return fmt.Errorf("row %d: %s is %v, wanted a finite number", j, c.Name, f.Float())
+				if v := c.cell(row); math.IsNaN(v.f) || math.IsInf(v.f, 0) {
+					return fmt.Errorf("row %d: %s is %v, wanted a finite number", j, c.Name, v.f)
 				}
 				continue
 			}
@@ -501,7 +517,7 @@ func (sp *spec) check(d *Dataset) error {
 	return nil
 }
 
-func (sp *spec) keyText(row reflect.Value) string {
+func (sp *spec) keyText(row rowAt) string {
 	var b []byte
 	for k := range sp.cols {
 		c := &sp.cols[k]

@@ -83,6 +83,8 @@ type column struct {
 	Column
 	kind   kind
 	field  int
+	at     uintptr // of the value in its row
+	known  uintptr // with opt: of the bool that tells whether it is known
 	opt    bool
 	packed bool // text that is a packed.Text
 }
@@ -154,7 +156,7 @@ func buildSpecs() []spec {
 func newColumn(f reflect.StructField, keys int) column {
 	c := column{Column: Column{
 		Name: f.Tag.Get("col"), Unit: f.Tag.Get("unit"), Doc: f.Tag.Get("doc"), Key: f.Tag.Get("key") != "",
-	}}
+	}, at: f.Offset}
 	if c.Name == "" {
 		panic("table: field " + f.Name + " has no col tag")
 	}
@@ -164,7 +166,7 @@ func newColumn(f reflect.StructField, keys int) column {
 	t := f.Type
 	switch t {
 	case reflect.TypeFor[decode.Opt[int64]](), reflect.TypeFor[decode.Opt[float64]](), reflect.TypeFor[decode.Opt[uint32]]():
-		c.opt = true
+		c.opt, c.known = true, f.Offset+t.Field(1).Offset
 		t = t.Field(0).Type
 	}
 	switch {

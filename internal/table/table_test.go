@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -63,7 +64,7 @@ func randomDataset(seed uint64, n int) *Dataset {
 					case c.Key:
 						f.SetString(fmt.Sprintf("key %d %s", j, strings.ToValidUTF8(hostile[r.IntN(len(hostile))], "")))
 					default:
-						c.setText(f, hostile[r.IntN(len(hostile))], nil)
+						c.setText(rowOf(rows, j), hostile[r.IntN(len(hostile))], nil)
 					}
 				case kindEnum:
 					if r.IntN(4) > 0 || c.Key {
@@ -145,7 +146,7 @@ func same(a, b *Dataset) bool {
 func (sp *spec) sameRow(x, y reflect.Value) bool {
 	for k := range sp.cols {
 		c := &sp.cols[k]
-		if c.packed && c.cell(x).s == c.cell(y).s {
+		if c.packed && c.cell(x.Addr().UnsafePointer()).s == c.cell(y.Addr().UnsafePointer()).s {
 			continue
 		}
 		if !reflect.DeepEqual(x.Field(c.field).Interface(), y.Field(c.field).Interface()) {
@@ -350,7 +351,7 @@ func TestRoundTrip(t *testing.T) {
 		}
 		d.Sort()
 		m := memDir{}
-		if err := WriteDir(m.create, d, true); err != nil {
+		if _, err := WriteDir(m.create, d, true, 1); err != nil {
 			t.Fatal(err)
 		}
 		for _, s := range Schemas() {
@@ -380,7 +381,7 @@ func TestRoundTrip(t *testing.T) {
 			}
 		}
 		again := memDir{}
-		if err := WriteDir(again.create, got, true); err != nil {
+		if _, err := WriteDir(again.create, got, true, 1); err != nil {
 			t.Fatal(err)
 		}
 		for name, b := range m {
@@ -411,7 +412,7 @@ func TestRoundTripLarge(t *testing.T) {
 	}
 	d.Sort()
 	m := memDir{}
-	if err := WriteDir(m.create, d, false); err != nil {
+	if _, err := WriteDir(m.create, d, false, 1); err != nil {
 		t.Fatal(err)
 	}
 	got, err := ReadDir(m.fs())
@@ -434,7 +435,7 @@ func TestInvalidUTF8(t *testing.T) {
 		t.Errorf("%q", b.String())
 	}
 	m := memDir{}
-	if err := WriteDir(m.create, d, true); err != nil {
+	if _, err := WriteDir(m.create, d, true, 1); err != nil {
 		t.Fatal(err)
 	}
 	got, err := ReadDir(m.fs())
@@ -446,6 +447,47 @@ func TestInvalidUTF8(t *testing.T) {
 	}
 	if d.Hosts[0].Names[1] != "\xc3(" {
 		t.Error("the dataset was changed by writing")
+	}
+	// Who has the rows must know that they are not what is read.
+	for text, want := range map[string]bool{"a\xff": false, "a\ufffd": true, "": true} {
+		d := &Dataset{Oddities: []sessions.Oddity{{Experiment: "e", Rule: "r", At: 1, Text: text}}}
+		if asIs, err := WriteDir(memDir{}.create, d, false, 1); asIs != want || err != nil {
+			t.Errorf("%q is read back as it is: %v, %v", text, asIs, err)
+		}
+	}
+	d.Oddities, d.Hosts[0].Names = append(d.Oddities[:0], sessions.Oddity{Experiment: "f", Rule: "r", At: 1}), nil
+	if asIs, _ := WriteDir(memDir{}.create, d, false, 1); !asIs {
+		t.Error("tables of one experiment each are read as they are")
+	}
+	d.Oddities = append(d.Oddities, sessions.Oddity{Experiment: "e", Rule: "r", At: 1})
+	if asIs, _ := WriteDir(memDir{}.create, d, false, 1); asIs {
+		t.Error("two experiments of a table are read in the order of their files")
+	}
+}
+
+// Tables written side by side are the same files.
+func TestWorkersChangeNothing(t *testing.T) {
+	d := randomDataset(5, 300)
+	one, many := memDir{}, memDir{}
+	if _, err := WriteDir(one.create, d, true, 1); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	create := func(name string) (io.WriteCloser, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return many.create(name)
+	}
+	if _, err := WriteDir(create, d, true, 4); err != nil {
+		t.Fatal(err)
+	}
+	if len(one) != len(many) {
+		t.Fatalf("%d files, with four workers %d", len(one), len(many))
+	}
+	for name, b := range one {
+		if !bytes.Equal(b.Bytes(), many[name].Bytes()) {
+			t.Errorf("%s differs", name)
+		}
 	}
 }
 
@@ -481,7 +523,7 @@ func TestNDJSON(t *testing.T) {
 			row := sp.slice(d).Index(i)
 			for k := range sp.cols {
 				c := &sp.cols[k]
-				v, got := c.cell(row), o[c.Name]
+				v, got := c.cell(row.Addr().UnsafePointer()), o[c.Name]
 				if v.null != (got == nil) {
 					t.Fatalf("%s.%s is %v, null %v", s.Name, c.Name, got, v.null)
 				}
@@ -555,7 +597,7 @@ func TestCSV(t *testing.T) {
 		for i, r := range records[1:] {
 			for k, field := range r {
 				c := &find(s.Name).cols[k]
-				v := c.cell(find(s.Name).slice(d).Index(i))
+				v := c.cell(rowOf(find(s.Name).slice(d), i))
 				if v.null != (field == "") && !(c.kind == kindText && v.s == "") {
 					t.Fatalf("%s.%s: %q, null %v", s.Name, c.Name, field, v.null)
 				}

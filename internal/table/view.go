@@ -190,7 +190,7 @@ func (sp *spec) bind(c Cond) (test, error) {
 	return t, nil
 }
 
-func (t *test) holds(row reflect.Value) bool {
+func (t *test) holds(row rowAt) bool {
 	v := t.col.cell(row)
 	switch t.op {
 	case opNull:
@@ -259,8 +259,10 @@ type selection struct {
 	n     int
 	total int // rows of the table
 
+	mended bool // something was written that is not as the row has it
+
 	// Packed rows are unpacked some at a time: part has those from from on.
-	part reflect.Value
+	part reflect.Value // a slice
 	from int
 }
 
@@ -269,14 +271,14 @@ const few = 256
 
 // row is row i, until others are asked for that load did not name together
 // with it.
-func (s *selection) row(i int) reflect.Value {
+func (s *selection) row(i int) rowAt {
 	if s.rows.packed == nil {
-		return s.rows.slice.Index(s.number(i))
+		return rowOf(s.rows.slice, s.number(i))
 	}
 	if !s.part.IsValid() || i < s.from || i >= s.from+s.part.Len() {
 		s.load(i, min(s.n, i+few))
 	}
-	return s.part.Index(i - s.from)
+	return rowOf(s.part, i-s.from)
 }
 
 func (s *selection) number(i int) int {
