@@ -122,12 +122,13 @@ type flows struct {
 	streams map[callKey][]int
 	hosts   map[callKey]int // by experiment and address
 	holes   map[streamKey][]decode.Time
-	drawn   map[int]*sessions.Signal // of the call that is laid out
-	heard   map[int]*sessions.Stream // likewise
-	silent  []int                    // calls of which neither signaling nor media was captured
-	detail  int                      // bytes of decoded messages that may still be kept
-	left    int                      // rungs that may still be drawn
-	sketch  bool                     // only which rungs there are and when, no text
+	drawn   unpacked[sessions.Signal] // of the call that is laid out
+	heard   unpacked[sessions.Stream] // likewise
+	silent  []int                     // calls of which neither signaling nor media was captured
+	detail  int                       // bytes of decoded messages that may still be kept
+	left    int                       // rungs that may still be drawn
+	sketch  bool                      // only which rungs there are and when, no text; the rows of a Ladder are valid until the next
+	room    [2][]Rung                 // for sketches
 }
 
 type streamKey struct {
@@ -163,25 +164,48 @@ func newFlows(d *table.Dataset, c clock) *flows {
 	return f
 }
 
-// signal is a row of table signals.
-func (f *flows) signal(i int) *sessions.Signal {
-	s := f.drawn[i]
-	if s == nil {
-		s = f.d.Signals.At(i)
-		f.drawn[i] = s
+// rungs has room for n rungs. A sketch has two such rooms, which are used again.
+func (f *flows) rungs(k, n int) []Rung {
+	if !f.sketch {
+		return make([]Rung, 0, n)
 	}
-	return s
+	if cap(f.room[k]) < n {
+		f.room[k] = make([]Rung, 0, 2*n)
+	}
+	return f.room[k][:0]
 }
 
-// stream is a row of table streams.
-func (f *flows) stream(i int) *sessions.Stream {
-	s := f.heard[i]
-	if s == nil {
-		s = f.d.Streams.At(i)
-		f.heard[i] = s
-	}
-	return s
+// unpacked are rows of a packed table that are looked at again and again.
+type unpacked[T any] struct {
+	at   map[int]*T
+	rows []*T // all there ever were; the first len(at) are in use
 }
+
+// forget takes all rows back.
+func (u *unpacked[T]) forget() { clear(u.at) }
+
+// row is row i, valid until forget. get unpacks it.
+func (u *unpacked[T]) row(i int, get func(int, *T)) *T {
+	if x := u.at[i]; x != nil {
+		return x
+	}
+	if u.at == nil {
+		u.at = map[int]*T{}
+	}
+	n := len(u.at)
+	if n == len(u.rows) {
+		u.rows = append(u.rows, new(T))
+	}
+	get(i, u.rows[n])
+	u.at[i] = u.rows[n]
+	return u.rows[n]
+}
+
+// signal is a row of table signals.
+func (f *flows) signal(i int) *sessions.Signal { return f.drawn.row(i, f.d.Signals.Get) }
+
+// stream is a row of table streams.
+func (f *flows) stream(i int) *sessions.Stream { return f.heard.row(i, f.d.Streams.Get) }
 
 // roleRank orders lanes and columns: control left, media right.
 var roleRank = map[string]int{"dns": 0, "events": 1, "rest": 2, "webhook": 3, "signaling": 4, "": 5, "other": 5, "client": 6, "mediastream": 7, "stun": 8, "turn": 9, "media": 10}
@@ -287,7 +311,8 @@ func failed(s *sessions.Signal) bool {
 func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	most := min(maxRungs, max(f.left, fewRungs))
 	k := callKey{c.Experiment, c.CallID}
-	f.drawn, f.heard = map[int]*sessions.Signal{}, map[int]*sessions.Stream{}
+	f.drawn.forget()
+	f.heard.forget()
 	sigs := slices.Clone(f.signals[k])
 	slices.SortStableFunc(sigs, func(a, b int) int {
 		x, y := f.signal(a), f.signal(b)
@@ -355,7 +380,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	var copies [][2]int // rung, its number among the copies
 	var copyKeys []string
 	count1 := map[string]int{}
-	var rungs []Rung
+	rungs := f.rungs(0, len(drawnIdx)+len(streams))
 	skipped := 0
 	for n := 0; n < len(drawnIdx); n++ {
 		s := f.signal(drawnIdx[n])
@@ -441,6 +466,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 
 	rungs = f.media(&l, rungs, streams, lane, t0)
 	// Folds, where neither message nor media text fills the time.
+	l.Rows = f.rungs(1, len(rungs))
 	for n, r := range rungs {
 		if n > 0 && r.Kind == "message" && rungs[n-1].Kind == "message" {
 			p := rungs[n-1]

@@ -2,6 +2,7 @@ package sip
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strconv"
 	"unicode/utf8"
 )
@@ -76,6 +77,11 @@ func (e *elider) str(s string) { e.dst = append(e.dst, s...) }
 // text appends b as UTF-8: bytes that are none, and control characters, become U+FFFD.
 func (e *elider) text(b []byte) {
 	for len(b) > 0 && !e.full() {
+		if n := plain(b[:min(len(b), e.max+1)]); n > 0 {
+			e.dst = append(e.dst, b[:n]...)
+			b = b[n:]
+			continue
+		}
 		r, n := utf8.DecodeRune(b)
 		if r < ' ' && r != '\t' || r >= 0x7f && r < 0xa0 {
 			r = utf8.RuneError
@@ -83,6 +89,22 @@ func (e *elider) text(b []byte) {
 		e.dst = utf8.AppendRune(e.dst, r)
 		b = b[n:]
 	}
+}
+
+// plain is how many bytes b begins with that are printable ASCII.
+func plain(b []byte) (n int) {
+	const ones = 0x0101010101010101
+	for ; n+8 <= len(b); n += 8 {
+		// The high bit of a byte shows what is above 0x7e or, borrowed, below 0x20.
+		x := binary.LittleEndian.Uint64(b[n:])
+		if (x|(x+ones)|(x-' '*ones))&(0x80*ones) != 0 {
+			break
+		}
+	}
+	for n < len(b) && ' ' <= b[n] && b[n] <= '~' {
+		n++
+	}
+	return n
 }
 
 // done cuts the text to max bytes, with an ellipsis where it was cut.

@@ -261,8 +261,10 @@ func newEvidence(d *table.Dataset) *evidence {
 // signals are those of a list of ofCall or ofFlow.
 func (e *evidence) signals(list []int32) []*sessions.Signal {
 	out := make([]*sessions.Signal, len(list))
+	rows := make([]sessions.Signal, len(list))
 	for i, n := range list {
-		out[i] = e.Signals.At(int(n))
+		out[i] = &rows[i]
+		e.Signals.Get(int(n), out[i])
 	}
 	return out
 }
@@ -270,8 +272,10 @@ func (e *evidence) signals(list []int32) []*sessions.Signal {
 // intervals are the seconds of a stream.
 func (e *evidence) intervals(stream uint32) []*sessions.StreamInterval {
 	out := make([]*sessions.StreamInterval, len(e.seconds[stream]))
+	rows := make([]sessions.StreamInterval, len(out))
 	for i, n := range e.seconds[stream] {
-		out[i] = e.StreamIntervals.At(int(n))
+		out[i] = &rows[i]
+		e.StreamIntervals.Get(int(n), out[i])
 	}
 	return out
 }
@@ -1084,8 +1088,9 @@ func arrivalLate(e *evidence, add func(sessions.Oddity)) {
 
 // inviteOf is the message that asked for the call.
 func (e *evidence) inviteOf(c *sessions.Call) *sessions.Signal {
+	s := new(sessions.Signal)
 	for _, n := range e.ofCall[c.CallID] {
-		s := e.Signals.At(int(n))
+		e.Signals.Get(int(n), s)
 		if strings.EqualFold(s.Kind, "INVITE") && (s.Protocol == "sip" || s.Protocol == "pstream" || s.Protocol == "matrix") {
 			return s
 		}
@@ -1299,7 +1304,11 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 // lastOn is the time of the last message on a flow before at.
 func (e *evidence) lastOn(flow uint32, at decode.Time) decode.Time {
 	list := e.ofFlow[flow]
-	n, _ := slices.BinarySearchFunc(list, at, func(n int32, at decode.Time) int { return cmp.Compare(e.Signals.At(int(n)).At, at) })
+	var s sessions.Signal
+	n, _ := slices.BinarySearchFunc(list, at, func(n int32, at decode.Time) int {
+		e.Signals.Get(int(n), &s)
+		return cmp.Compare(s.At, at)
+	})
 	if n == 0 {
 		return 0
 	}
