@@ -52,6 +52,8 @@ type Decoder struct {
 	copies    copies
 	budget    tcp.Budget
 	tlsShared tls.Shared
+	exports   twilio.Reader
+	spare     [][]byte // of readAhead
 	h2Spare   http2.Spare
 	sink      tcpSink
 	refused   [256]tally // frames by link.Verdict
@@ -239,12 +241,12 @@ func (d *Decoder) emit() {
 }
 
 // open starts reading a file's stored bytes through its compression.
-func (s *source) open() error {
+func (s *source) open(spare *[][]byte) error {
 	f, err := s.file.Open()
 	if err != nil {
 		return err
 	}
-	s.raw = newReadAhead(f, s.file.Size)
+	s.raw = newReadAhead(f, s.file.Size, spare)
 	if s.content.Compression == container.None {
 		s.body = plainBody{s.raw}
 		return nil
@@ -390,7 +392,7 @@ func (s *source) lookAhead(look func(*pcap.Reader)) {
 
 // begin opens a capture and reads its first frame; false when there is none.
 func (d *Decoder) begin(s *source) bool {
-	err := s.open()
+	err := s.open(&d.spare)
 	if err == nil {
 		s.reader, err = pcap.NewReader(s.body)
 	}
@@ -608,7 +610,7 @@ func (d *Decoder) finish() {
 // readResources reads one export.
 func (d *Decoder) readResources(s *source) {
 	d.readExport(s, LayerResource, func() (twilio.Stats, error) {
-		return twilio.Decode(s.body, func(r *twilio.Resource) error {
+		return d.exports.Decode(s.body, func(r *twilio.Resource) error {
 			return d.record(Event{Kind: EventResource, Pos: Pos{File: s.index, Frame: r.Record}, Resource: r})
 		})
 	})
@@ -636,7 +638,7 @@ func (d *Decoder) record(ev Event) error {
 
 // readExport reads one file of records and settles its accounts.
 func (d *Decoder) readExport(s *source, layer Layer, read func() (twilio.Stats, error)) {
-	if err := s.open(); err != nil {
+	if err := s.open(&d.spare); err != nil {
 		d.damage(s, err)
 		s.close()
 		return
@@ -674,7 +676,7 @@ func (d *Decoder) readOther(s *source) {
 		d.ledger.Count(LayerInput, "unknown kind", s.input.Bytes)
 	}
 	if f, err := s.file.Open(); err == nil {
-		s.raw = newReadAhead(f, s.file.Size)
+		s.raw = newReadAhead(f, s.file.Size, &d.spare)
 		s.close()
 	} else if s.input.Problem == "" {
 		s.input.Problem = err.Error()

@@ -27,7 +27,7 @@ func (d *Decoder) readKeys(ctx context.Context) {
 }
 
 func (d *Decoder) readKeylog(s *source) {
-	if err := s.open(); err != nil {
+	if err := s.open(&d.spare); err != nil {
 		d.damage(s, err)
 		s.close()
 		return

@@ -16,6 +16,7 @@ type readAhead struct {
 	given  []byte // belongs to the taker until it asks for the next
 	rest   []byte // of it, for Read
 	err    error
+	spare  *[][]byte         // blocks of files that were read, for the next
 	n      int64             // bytes given
 	sum    [sha256.Size]byte // of all bytes, once err is io.EOF
 }
@@ -31,17 +32,32 @@ const (
 )
 
 // newReadAhead reads a file of about size bytes, -1 when that is not known. It
-// must be closed.
-func newReadAhead(file io.ReadCloser, size int64) *readAhead {
-	a := &readAhead{file: file, filled: make(chan block, blocks), free: make(chan []byte, blocks)}
-	go a.read(size)
+// must be closed; then its blocks are in spare.
+func newReadAhead(file io.ReadCloser, size int64, spare *[][]byte) *readAhead {
+	a := &readAhead{file: file, filled: make(chan block, blocks), free: make(chan []byte, blocks), spare: spare}
+	made := 0
+	for n := len(*spare); n > 0 && made < blocks; n = len(*spare) {
+		b := (*spare)[n-1]
+		if *spare = (*spare)[:n-1]; int64(len(b)) >= blockLen(size) {
+			a.free <- b
+			made++
+		}
+	}
+	go a.read(size, made)
 	return a
 }
 
-func (a *readAhead) read(left int64) {
+// blockLen is how long a block must be when so much is left of the file.
+func blockLen(left int64) int64 {
+	if left < 0 {
+		return blockBytes
+	}
+	return min(blockBytes, left+512) // small files are many; their end is found in what is left over
+}
+
+func (a *readAhead) read(left int64, made int) {
 	h := sha256.New()
-	idle := 0
-	for made := 0; ; {
+	for idle := 0; ; {
 		var b []byte
 		select {
 		case b = <-a.free:
@@ -51,11 +67,7 @@ func (a *readAhead) read(left int64) {
 				break
 			}
 			made++
-			n := int64(blockBytes)
-			if left >= 0 {
-				n = min(n, left+512) // small files are many; their end is found in what is left over
-			}
-			b = make([]byte, n)
+			b = make([]byte, blockLen(left))
 		}
 		n, err := a.file.Read(b)
 		h.Write(b[:n])
@@ -120,6 +132,12 @@ func (a *readAhead) Close() error {
 		_, err = a.NextBlock()
 	}
 	a.file.Close()
+	if a.given != nil {
+		*a.spare = append(*a.spare, a.given[:cap(a.given)])
+	}
+	for a.given = nil; len(a.free) > 0; {
+		*a.spare = append(*a.spare, <-a.free)
+	}
 	if err == io.EOF {
 		return nil
 	}

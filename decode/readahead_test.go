@@ -13,6 +13,7 @@ import (
 func TestReadAhead(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	broken := errors.New("broken")
+	var spare [][]byte // of the readers before
 	for n, size := range []int{0, 1, 511, blockBytes - 1, blockBytes, blockBytes + 1, 3*blockBytes + 77, 9 * blockBytes} {
 		want := make([]byte, size)
 		for i := range want {
@@ -29,7 +30,7 @@ func TestReadAhead(t *testing.T) {
 				} else if told >= 0 {
 					continue // it can be read once
 				}
-				a := newReadAhead(io.NopCloser(source), told)
+				a := newReadAhead(io.NopCloser(source), told, &spare)
 				var got []byte
 				for i := 0; ; i++ {
 					if (i+n)%2 == 0 {
@@ -50,11 +51,11 @@ func TestReadAhead(t *testing.T) {
 			}
 		}
 		// What nobody took is summed all the same.
-		a := newReadAhead(io.NopCloser(bytes.NewReader(want)), int64(size))
+		a := newReadAhead(io.NopCloser(bytes.NewReader(want)), int64(size), &spare)
 		if err := a.Close(); err != nil || a.sum != sha256.Sum256(want) || a.n != int64(size) {
 			t.Errorf("closed at once, of %d bytes: %v", size, err)
 		}
-		a = newReadAhead(io.NopCloser(io.MultiReader(bytes.NewReader(want), iotest.ErrReader(broken))), -1)
+		a = newReadAhead(io.NopCloser(io.MultiReader(bytes.NewReader(want), iotest.ErrReader(broken))), -1, &spare)
 		if got, err := io.ReadAll(a); err != broken || !bytes.Equal(got, want) {
 			t.Errorf("broken after %d bytes: got %d, %v", size, len(got), err)
 		}
@@ -62,7 +63,10 @@ func TestReadAhead(t *testing.T) {
 			t.Errorf("closed after an error: %v", err)
 		}
 	}
-	a := newReadAhead(io.NopCloser(never{}), -1)
+	if len(spare) == 0 || len(spare) > blocks {
+		t.Errorf("%d blocks to spare, want 1 to %d", len(spare), blocks)
+	}
+	a := newReadAhead(io.NopCloser(never{}), -1, new([][]byte))
 	if _, err := a.NextBlock(); err != io.ErrNoProgress {
 		t.Errorf("a reader that never gives anything: %v", err)
 	}

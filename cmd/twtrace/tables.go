@@ -124,7 +124,7 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	if err := table.Write(io.Discard, &table.Dataset{}, name, table.FormatCSV, v); err != nil {
 		return usageError{err}
 	}
-	d, err := a.dataset(args)
+	d, err := a.dataset(args, name, "experiments")
 	if err != nil {
 		return err
 	}
@@ -134,15 +134,18 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	return a.writeTo(a.output, func(w io.Writer) error { return table.Write(w, d, name, f, v) })
 }
 
-// dataset analyses all experiments among the INPUTs into one Dataset.
-func (a *app) dataset(args []string) (*table.Dataset, error) {
+// dataset analyses all experiments among the INPUTs into one Dataset, of all
+// tables or of those named.
+func (a *app) dataset(args []string, tables ...string) (*table.Dataset, error) {
 	exps, opt, err := a.experiments(args, false)
 	if err != nil {
 		return nil, err
 	}
 	results := make([]*table.Dataset, len(exps))
 	err = a.analyzeAll(exps, opt, func(i int, r *experiment.Result) error {
-		results[i] = r.Data
+		if results[i] = r.Data; len(tables) > 0 {
+			results[i].Keep(tables...)
+		}
 		return nil
 	})
 	if err != nil {

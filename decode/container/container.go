@@ -29,6 +29,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -119,17 +120,21 @@ func NewReader(r io.Reader, limit Limits) (io.ReadCloser, Compression, error) {
 	if limit.Memory == 0 {
 		limit.Memory = 128 << 20
 	}
-	br := bufio.NewReaderSize(r, 64<<10)
-	head, err := br.Peek(6)
-	if err != nil && err != io.EOF {
+	head := make([]byte, 6)
+	n, err := io.ReadFull(r, head)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
 		return nil, None, err
 	}
 	err = nil
-	c := Compressed(head)
+	c := Compressed(head[:n])
 	d := &decoder{name: c, left: limit.Output, limited: limit.Output > 0}
+	stored := io.MultiReader(bytes.NewReader(head[:n]), r)
+	if c == None { // who reads has a buffer of its own
+		d.r = stored
+		return d, c, nil
+	}
+	br := bufio.NewReaderSize(stored, 64<<10)
 	switch c {
-	case None:
-		d.r = br
 	case Gzip:
 		d.r, err = gzip.NewReader(br)
 	case Bzip2:
@@ -199,8 +204,15 @@ type File struct {
 	Size int64  // as stored; -1 unknown
 
 	open  func() (io.ReadCloser, error)
-	once  *onceFile // for input that can be read once
-	known *Content  // found during the walk
+	once  *onceFile               // for input that can be read once
+	known atomic.Pointer[Content] // found by who looked first, without Head
+}
+
+// As is the same file under another name.
+func (f *File) As(name string) *File {
+	as := &File{Name: name, Size: f.Size, open: f.open, once: f.once}
+	as.known.Store(f.known.Load())
+	return as
 }
 
 // Once tells that the file can be opened once only: standard input, or a pipe.
@@ -244,17 +256,26 @@ func (f *File) Open() (io.ReadCloser, error) {
 type Content struct {
 	Kind        Kind
 	Compression Compression
-	Head        []byte // the first decompressed bytes, up to HeadSize
+	Head        []byte // the first decompressed bytes, up to HeadSize; only of Look
 }
 
-// Identify reads the beginning of the file. Damage that comes after enough
-// bytes to recognise the file is not an error here.
+// Identify tells what a file is by its beginning. Damage that comes after enough
+// bytes to recognise the file is not an error here. The answer is remembered: a
+// file is asked several times what it is, and there may be very many.
 func (f *File) Identify() (Content, error) {
-	if f.known != nil {
-		c := *f.known
-		c.Head = bytes.Clone(c.Head)
-		return c, nil
+	if c := f.known.Load(); c != nil {
+		return *c, nil
 	}
+	c, err := f.Look()
+	c.Head = nil
+	if err == nil {
+		f.known.Store(&c)
+	}
+	return c, err
+}
+
+// Look reads the beginning of the file and gives it too.
+func (f *File) Look() (Content, error) {
 	if f.once != nil {
 		return f.once.identify()
 	}
@@ -263,18 +284,22 @@ func (f *File) Identify() (Content, error) {
 		return Content{}, err
 	}
 	defer rc.Close()
-	return identify(rc, HeadSize)
+	return identify(rc, f.Size)
 }
 
-// identify looks at the first size decompressed bytes of r.
-func identify(r io.Reader, size int) (Content, error) {
+// identify looks at the first bytes of r, which is of so many as stored, -1 when
+// that is not known.
+func identify(r io.Reader, stored int64) (Content, error) {
 	d, c, err := NewReader(r, Limits{})
 	if err != nil {
 		return Content{Compression: c}, err
 	}
 	defer d.Close()
 	var b bytes.Buffer
-	_, err = io.CopyN(&b, d, int64(size))
+	if c == None && 0 <= stored && stored < HeadSize {
+		b.Grow(int(stored) + bytes.MinRead) // the end is found in what is left over
+	}
+	_, err = io.CopyN(&b, d, HeadSize)
 	content := Content{Kind: Sniff(b.Bytes()), Compression: c, Head: b.Bytes()}
 	if content.Kind == Unknown && err != nil && err != io.EOF {
 		return content, err
@@ -343,14 +368,14 @@ func (o *onceFile) identify() (Content, error) {
 		return Content{}, err
 	}
 	if len(o.head) > 0 {
-		return identify(bytes.NewReader(o.head), HeadSize)
+		return identify(bytes.NewReader(o.head), int64(len(o.head)))
 	}
 	for _, n := range []int{HeadSize, onceBuffer} {
 		raw, err := o.br.Peek(n)
 		if err != nil && err != io.EOF {
 			return Content{}, err
 		}
-		c, cerr := identify(bytes.NewReader(raw), HeadSize)
+		c, cerr := identify(bytes.NewReader(raw), int64(len(raw)))
 		if cerr == nil || err == io.EOF || n == onceBuffer {
 			return c, cerr
 		}

@@ -539,11 +539,14 @@ func TestStdin(t *testing.T) {
 		if _, err := f.Open(); err == nil {
 			t.Error("opened twice")
 		}
-		if _, err := f.Identify(); err == nil {
-			t.Error("identified after it was read")
+		if _, err := f.Look(); err == nil {
+			t.Error("looked into after it was read")
+		}
+		if c, err := f.Identify(); err != nil || c.Kind != Pcap || f.As("x").Name != "x" {
+			t.Errorf("forgot what it is: %v, %v", c.Kind, err)
 		}
 	}
-	c, err := Stdin(bytes.NewReader(unhex(t, bzHello))).Identify()
+	c, err := Stdin(bytes.NewReader(unhex(t, bzHello))).Look()
 	if err != nil || c.Compression != Bzip2 || string(c.Head) != "hello, " {
 		t.Errorf("%+v, %v", c, err)
 	}

@@ -22,8 +22,8 @@ type input struct {
 	done bool
 }
 
-func newInput(r io.Reader, window int) input {
-	in := input{r: r, buf: make([]byte, 0, window)}
+func newInput(r io.Reader, window []byte) input {
+	in := input{r: r, buf: window[:0]}
 	in.fill()
 	if bytes.HasPrefix(in.buf, utf8BOM) {
 		in.pos = len(utf8BOM)
@@ -86,11 +86,22 @@ func (in *input) ReadByte() (byte, error) {
 // emitted before an error is returned: the reader's own, or the first damage as
 // *wire.Error. Stats are right in every case.
 func Decode(r io.Reader, emit func(*Resource) error) (Stats, error) {
-	return decode(r, emit, windowBytes)
+	return new(Reader).Decode(r, emit)
 }
 
-func decode(r io.Reader, emit func(*Resource) error, window int) (Stats, error) {
-	d := decoder{in: newInput(r, window), emit: emit, intern: map[string]string{}}
+// Reader decodes many files one after the other, with memory that it keeps. Its
+// zero value is ready. It is for one goroutine.
+type Reader struct {
+	window []byte
+	intern map[string]string
+}
+
+// Decode is [Decode].
+func (x *Reader) Decode(r io.Reader, emit func(*Resource) error) (Stats, error) {
+	if x.window == nil {
+		x.window, x.intern = make([]byte, windowBytes), map[string]string{}
+	}
+	d := decoder{in: newInput(r, x.window), emit: emit, intern: x.intern}
 	switch form := Sniff(d.in.buf); form {
 	case "json":
 		d.json()

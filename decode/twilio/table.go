@@ -484,7 +484,7 @@ func queueColumns(names [][]byte) queueCols {
 // time is RFC 3339 or decimal seconds since 1970, the kind call, message or
 // sms, also in the plural. Errors are as of Decode.
 func DecodeQueueLog(r io.Reader, emit func(*Queued) error) (Stats, error) {
-	d := &decoder{in: newInput(r, windowBytes), intern: map[string]string{}}
+	d := &decoder{in: newInput(r, make([]byte, windowBytes)), intern: map[string]string{}}
 	head := bytes.TrimLeft(d.in.buf[d.in.pos:], " \t\r\n")
 	d.in.pos = len(d.in.buf) - len(head)
 	form, delim := tableForm(head)

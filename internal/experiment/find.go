@@ -97,7 +97,7 @@ func Find(inputs []Input, together bool) ([]Experiment, error) {
 			}
 			return nil
 		}
-		c, err := exps[0].Files[0].Identify()
+		c, err := exps[0].Files[0].Look()
 		switch {
 		case err == nil && c.Kind == container.Keylog:
 			keys = append(keys, taken{in, exps[0]})
@@ -198,10 +198,8 @@ func (e *Experiment) add(in Input, from Experiment) {
 		for n := 2; taken[name]; n++ {
 			name = fmt.Sprintf("%s#%d/%s", before, n, f.Name)
 		}
-		own := *f // key logs belong to several experiments
-		own.Name = name
 		taken[name] = true
-		e.Files = append(e.Files, &own)
+		e.Files = append(e.Files, f.As(name)) // key logs belong to several experiments
 	}
 	e.Refused = append(e.Refused, from.Refused...)
 	if e.Name == "" || from.rank < e.rank || from.rank == e.rank && from.Name < e.Name {
@@ -386,7 +384,7 @@ func withoutDatasets(files []*container.File) []*container.File {
 		if !isList(path.Base(f.Name)) {
 			continue
 		}
-		if c, err := f.Identify(); err == nil && bytes.Contains(c.Head[:min(len(c.Head), 64)], []byte(`"program": "twtrace"`)) {
+		if c, err := f.Look(); err == nil && bytes.Contains(c.Head[:min(len(c.Head), 64)], []byte(`"program": "twtrace"`)) {
 			made = append(made, strings.TrimSuffix(f.Name, path.Base(f.Name)))
 		}
 	}

@@ -295,6 +295,15 @@ func (d *Dataset) SetExperiment(name string) {
 	}
 }
 
+// Keep forgets the rows of all other tables.
+func (d *Dataset) Keep(tables ...string) {
+	for i := range specs {
+		if !slices.Contains(tables, specs[i].schema.Name) {
+			reflect.ValueOf(d).Elem().Field(specs[i].field).SetZero()
+		}
+	}
+}
+
 // Append adds the rows of o behind those of d. Lists stay shared.
 func (d *Dataset) Append(o *Dataset) {
 	for i := range specs {

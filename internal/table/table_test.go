@@ -465,6 +465,20 @@ func TestInvalidUTF8(t *testing.T) {
 	}
 }
 
+func TestKeep(t *testing.T) {
+	d := randomDataset(6, 3)
+	d.Keep("rates", "signals")
+	for _, s := range Schemas() {
+		want := 0
+		if s.Name == "rates" || s.Name == "signals" {
+			want = 3
+		}
+		if d.Len(s.Name) != want {
+			t.Errorf("%s has %d rows, want %d", s.Name, d.Len(s.Name), want)
+		}
+	}
+}
+
 // Tables written side by side are the same files.
 func TestWorkersChangeNothing(t *testing.T) {
 	d := randomDataset(5, 300)
