@@ -258,6 +258,29 @@ func newEvidence(d *table.Dataset) *evidence {
 	return e
 }
 
+// each are the signals of a list of ofCall or ofFlow. Each is overwritten by the
+// next: copy what you keep.
+func (e *evidence) each(list []int32) iter.Seq[*sessions.Signal] {
+	return func(yield func(*sessions.Signal) bool) {
+		var s sessions.Signal
+		for _, n := range list {
+			if e.Signals.Get(int(n), &s); !yield(&s) {
+				return
+			}
+		}
+	}
+}
+
+// speaks tells whether a message of the protocol was on the flow.
+func (e *evidence) speaks(flow uint32, protocol string) bool {
+	for s := range e.each(e.ofFlow[flow]) {
+		if s.Protocol == protocol {
+			return true
+		}
+	}
+	return false
+}
+
 // signals are those of a list of ofCall or ofFlow.
 func (e *evidence) signals(list []int32) []*sessions.Signal {
 	out := make([]*sessions.Signal, len(list))
@@ -1335,22 +1358,29 @@ func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 		}
 	}
 	for _, f := range e.lines() {
-		list := e.signals(e.ofFlow[f.FlowID])
-		if !slices.ContainsFunc(list, func(s *sessions.Signal) bool { return s.Protocol == "pstream" }) {
+		if !e.speaks(f.FlowID, "pstream") {
 			continue // another WebSocket
 		}
-		for i, s := range list {
+		list := e.ofFlow[f.FlowID]
+		var s, after sessions.Signal
+		for i, n := range list {
+			if i == 0 {
+				e.Signals.Get(int(n), &s)
+			} else {
+				s = after
+			}
 			if s.Kind == "close" {
 				break
 			}
 			next, what := f.LastAt, "the last packet"
 			if i+1 < len(list) {
-				next, what = list[i+1].At, "the next message"
+				e.Signals.Get(int(list[i+1]), &after)
+				next, what = after.At, "the next message"
 			}
 			if next-s.At < heartbeatS*1e9 {
 				continue
 			}
-			o := ofSignal(s, "flow "+strconv.FormatUint(uint64(f.FlowID), 10), "no signaling message for %s between %s and %s, from this one to %s: the connection stayed open, a client gives it up after 15 s",
+			o := ofSignal(&s, "flow "+strconv.FormatUint(uint64(f.FlowID), 10), "no signaling message for %s between %s and %s, from this one to %s: the connection stayed open, a client gives it up after 15 s",
 				seconds(next-s.At), e.host(f.Src), e.host(f.Dst), what)
 			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
 			add(o)
@@ -1383,7 +1413,7 @@ func registerGap(e *evidence, add func(sessions.Oddity)) {
 			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
 			add(o)
 		}
-		for _, s := range e.signals(e.ofFlow[f.FlowID]) {
+		for s := range e.each(e.ofFlow[f.FlowID]) {
 			switch {
 			case s.Protocol == "pstream" && s.Kind == "register":
 				on := field(s.Detail.String(), "payload.media.audio") != "false"
@@ -1393,7 +1423,8 @@ func registerGap(e *evidence, add func(sessions.Oddity)) {
 					tell(s.At, "it unregistered")
 				}
 				if open = nil; on {
-					open = s
+					kept := *s
+					open = &kept
 				}
 			case s.Kind == "close" || s.Kind == "offline":
 				tell(s.At, "the connection ended")

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"math/bits"
 	"reflect"
 	"slices"
 	"strings"
@@ -247,72 +248,89 @@ func (r *Rows[T]) pack(b []byte, c *chunk, row unsafe.Pointer) []byte {
 func (r *Rows[T]) Get(i int, row *T) {
 	var zero T
 	*row = zero
-	r.get(i, unsafe.Pointer(row))
+	r.get(i, unsafe.Pointer(row), len(r.layout))
 }
 
-func (r *Rows[T]) get(i int, row unsafe.Pointer) {
+// get unpacks the first fields of a row that is zero.
+func (r *Rows[T]) get(i int, row unsafe.Pointer, fields int) {
 	c := &r.chunks[i/chunkRows]
-	bits := c.data[c.starts[i%chunkRows]:]
-	b := bits[(len(r.layout)+7)/8:]
+	given := c.data[c.starts[i%chunkRows]:]
+	size := (len(r.layout) + 7) / 8
+	b := given[size:]
 	if r.layout[0].leads() {
 		*(*string)(row) = r.lead
 	}
-	for i := range r.layout {
-		if bits[i/8]>>(i%8)&1 == 0 {
-			continue
-		}
-		f := &r.layout[i]
-		p := unsafe.Add(row, f.at)
-		if f.known != 0 {
-			*(*bool)(unsafe.Add(row, f.known)) = true
-		}
-		switch f.kind {
-		case kindInt:
-			v, n := binary.Varint(b)
-			b = b[n:]
-			*(*int64)(p) = v + c.first[f.number]
-		case kindUint:
-			v, n := binary.Uvarint(b)
-			b = b[n:]
-			*(*uint32)(p) = uint32(v)
-		case kindFloat:
-			*(*float64)(p) = math.Float64frombits(binary.LittleEndian.Uint64(b))
-			b = b[8:]
-		case kindBool:
-			v := true
-			if f.known != 0 {
-				v, b = b[0] != 0, b[1:]
+	for k, set := range given[:size] {
+		for ; set != 0; set &= set - 1 {
+			n := k*8 + bits.TrailingZeros8(set)
+			if n >= fields {
+				return
 			}
-			*(*bool)(p) = v
-		case kindString:
-			v, n := binary.Uvarint(b)
-			b = b[n:]
-			*(*string)(p) = r.names.list[v]
-		case kindText:
-			block, n := binary.Uvarint(b)
-			b = b[n:]
-			off, n := binary.Uvarint(b)
-			b = b[n:]
-			size, n := binary.Uvarint(b)
-			b = b[n:]
-			*(*Text)(p) = Text{r.texts.blocks[block], uint32(off), uint32(size)}
-		case kindInts:
-			size, n := binary.Uvarint(b)
-			b = b[n:]
-			list := make([]int64, size)
-			for k := range list {
-				list[k], n = binary.Varint(b)
-				b = b[n:]
-			}
-			*(*[]int64)(p) = list
+			b = r.field(&r.layout[n], row, c, b)
 		}
 	}
+}
+
+// field unpacks one field that is not zero and gives the bytes behind it.
+func (r *Rows[T]) field(f *field, row unsafe.Pointer, c *chunk, b []byte) []byte {
+	p := unsafe.Add(row, f.at)
+	if f.known != 0 {
+		*(*bool)(unsafe.Add(row, f.known)) = true
+	}
+	switch f.kind {
+	case kindInt:
+		v, n := uvarint(b)
+		*(*int64)(p) = (int64(v>>1) ^ -int64(v&1)) + c.first[f.number]
+		return b[n:]
+	case kindUint:
+		v, n := uvarint(b)
+		*(*uint32)(p) = uint32(v)
+		return b[n:]
+	case kindFloat:
+		*(*float64)(p) = math.Float64frombits(binary.LittleEndian.Uint64(b))
+		return b[8:]
+	case kindBool:
+		if f.known == 0 {
+			*(*bool)(p) = true
+			return b
+		}
+		*(*bool)(p) = b[0] != 0
+		return b[1:]
+	case kindString:
+		v, n := uvarint(b)
+		*(*string)(p) = r.names.list[v]
+		return b[n:]
+	case kindText:
+		block, n := uvarint(b)
+		off, m := uvarint(b[n:])
+		size, l := uvarint(b[n+m:])
+		*(*Text)(p) = Text{r.texts.blocks[block], uint32(off), uint32(size)}
+		return b[n+m+l:]
+	case kindInts:
+		size, n := uvarint(b)
+		b = b[n:]
+		list := make([]int64, size)
+		for k := range list {
+			list[k], n = binary.Varint(b)
+			b = b[n:]
+		}
+		*(*[]int64)(p) = list
+	}
+	return b
+}
+
+// uvarint is binary.Uvarint, of which most are one byte here.
+func uvarint(b []byte) (uint64, int) {
+	if b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return binary.Uvarint(b)
 }
 
 // At is row i; it may be kept.
 func (r *Rows[T]) At(i int) *T {
 	row := new(T)
-	r.get(i, unsafe.Pointer(row))
+	r.get(i, unsafe.Pointer(row), len(r.layout))
 	return row
 }
 
@@ -334,7 +352,7 @@ func (r *Rows[T]) All() iter.Seq2[int, *T] {
 func (r *Rows[T]) Slice() []T {
 	out := make([]T, r.n)
 	for i := range out {
-		r.get(i, unsafe.Pointer(&out[i]))
+		r.get(i, unsafe.Pointer(&out[i]), len(r.layout))
 	}
 	return out
 }
@@ -398,7 +416,7 @@ func (r *Rows[T]) take() Rows[T] {
 // Rest frees what only adding needs; more may be added all the same.
 func (r *Rows[T]) Rest() {
 	r.seal()
-	r.names.ids = nil
+	r.names.ids, r.names.recent = nil, nil
 	r.texts.rest()
 	r.buf, r.spare = nil, nil
 }
@@ -420,6 +438,14 @@ func (r *Rows[T]) RowType() reflect.Type { return reflect.TypeFor[T]() }
 // Unpack is Get for who does not know T: row is a *T. So it is below.
 func (r *Rows[T]) Unpack(i int, row any) { r.Get(i, row.(*T)) }
 
+// UnpackFirst unpacks the first fields only; the others are zero.
+func (r *Rows[T]) UnpackFirst(i int, row any, fields int) {
+	p := row.(*T)
+	var zero T
+	*p = zero
+	r.get(i, unsafe.Pointer(p), fields)
+}
+
 // Pack appends rows, a []T.
 func (r *Rows[T]) Pack(rows any) { r.Add(rows.([]T)...) }
 
@@ -435,11 +461,33 @@ func (r *Rows[T]) Join(o any) {
 
 // names numbers strings.
 type names struct {
-	list []string
-	ids  map[string]uint32
+	list   []string
+	ids    map[string]uint32
+	recent *[recentNames]name // by where the string lies
 }
 
+const recentNames = 512
+
+type name struct {
+	s  string
+	id uint32
+}
+
+// number is that of a string. The same few strings come again and again, most
+// of them from the same place: two that lie there are equal.
 func (s *names) number(v string) uint32 {
+	if s.recent == nil {
+		s.recent = new([recentNames]name)
+	}
+	at := unsafe.StringData(v)
+	last := &s.recent[(uintptr(unsafe.Pointer(at))>>4^uintptr(unsafe.Pointer(at))>>13)%recentNames]
+	if unsafe.StringData(last.s) != at || len(last.s) != len(v) || at == nil {
+		*last = name{v, s.find(v)}
+	}
+	return last.id
+}
+
+func (s *names) find(v string) uint32 {
 	if s.ids == nil {
 		s.ids = make(map[string]uint32, len(s.list))
 		for i, n := range s.list {
@@ -461,6 +509,7 @@ type Table interface {
 	Len() int
 	RowType() reflect.Type
 	Unpack(i int, row any)
+	UnpackFirst(i int, row any, fields int)
 	Pack(rows any)
 	Text(b []byte) Text
 	ChangeAny(f func(row any))

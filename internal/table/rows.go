@@ -408,6 +408,9 @@ func (sp *spec) sort(d *Dataset) {
 	if n < 2 {
 		return
 	}
+	if rows.inTime(sp) {
+		return
+	}
 	left, right := rows.cursor(), rows.cursor()
 	sorted, same := true, true // same: in the first column
 	x := left.at(0)
@@ -454,6 +457,26 @@ func (sp *spec) sort(d *Dataset) {
 		return sp.compareRows(left.at(a), right.at(b))
 	})
 	rows.reorder(idx)
+}
+
+// inTime tells of packed rows of one experiment whether each is later than the
+// one before it, which decides their order.
+func (l *list) inTime(sp *spec) bool {
+	if _, ok := l.led(); !ok || len(sp.order) < 2 || sp.order[1].col.kind != kindTime {
+		return false
+	}
+	at := sp.order[1].col
+	c := l.cursor()
+	last := int64(math.MinInt64)
+	for i := range l.packed.Len() {
+		l.packed.UnpackFirst(i, c.scratch, at.field+1)
+		v := at.cell(c.row).i
+		if v <= last {
+			return false
+		}
+		last = v
+	}
+	return true
 }
 
 func (sp *spec) compareRows(x, y rowAt) int {

@@ -947,3 +947,25 @@ func TestWriteErrors(t *testing.T) {
 		}
 	}
 }
+
+// Times as package time writes them, from end to end of what int64 reaches.
+func TestAppendTime(t *testing.T) {
+	check := func(ns int64) {
+		t.Helper()
+		want := time.Unix(0, ns).UTC().Format("2006-01-02T15:04:05.000000000Z")
+		if got := string(appendTime(nil, ns)); got != want {
+			t.Fatalf("%d is %s, want %s", ns, got, want)
+		}
+	}
+	for _, ns := range []int64{0, -1, 1, math.MinInt64, math.MaxInt64} {
+		check(ns)
+	}
+	for day := int64(-106_751); day <= 106_750; day++ {
+		check(day * 86_400e9)
+		check(day*86_400e9 - 1)
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 100_000 {
+		check(int64(r.Uint64()))
+	}
+}

@@ -98,10 +98,45 @@ func (b *text) quotedOrNull(s string) {
 	b.quoted(s)
 }
 
-const rfc3339Nine = "2006-01-02T15:04:05.000000000Z07:00"
+// appendTime is RFC 3339 with nine digits and Z. The date is found by counting
+// days in years that begin in March, 400 of which are 146 097 days (RFC 3339,
+// appendix B, goes the other way); int64 reaches from 1677 to 2262.
+func appendTime(b []byte, ns int64) []byte {
+	seconds, nanos := ns/1e9, ns%1e9
+	if nanos < 0 {
+		seconds, nanos = seconds-1, nanos+1e9
+	}
+	const epoch = 719_468 // days from 0000-03-01 to 1970-01-01
+	day := seconds/86_400 + epoch
+	second := seconds % 86_400
+	if second < 0 {
+		day, second = day-1, second+86_400
+	}
+	era, d := day/146_097, day%146_097
+	y := (d - d/1460 + d/36_524 - d/146_096) / 365
+	d -= 365*y + y/4 - y/100
+	m := (5*d + 2) / 153 // from March
+	d -= (153*m+2)/5 - 1
+	if y, m = y+400*era, m+3; m > 12 {
+		y, m = y+1, m-12
+	}
+	b = appendDigits(b, y, 4)
+	b = appendDigits(append(b, '-'), m, 2)
+	b = appendDigits(append(b, '-'), d, 2)
+	b = appendDigits(append(b, 'T'), second/3600, 2)
+	b = appendDigits(append(b, ':'), second/60%60, 2)
+	b = appendDigits(append(b, ':'), second%60, 2)
+	return append(appendDigits(append(b, '.'), nanos, 9), 'Z')
+}
 
-func appendTime(b []byte, ns int64, zone *time.Location) []byte {
-	return time.Unix(0, ns).In(zone).AppendFormat(b, rfc3339Nine)
+// appendDigits is n with so many digits.
+func appendDigits(b []byte, n int64, digits int) []byte {
+	b = append(b, "000000000"[:digits]...)
+	for i := len(b) - 1; n > 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
 }
 
 // appendFloat is the shortest text that reads back as f, written as ECMAScript
@@ -179,7 +214,7 @@ func (c *column) appendJSON(b []byte, v cell) []byte {
 	switch c.kind {
 	case kindTime:
 		b = append(b, '"')
-		b = appendTime(b, v.i, time.UTC)
+		b = appendTime(b, v.i)
 		return append(b, '"')
 	case kindText, kindEnum:
 		return appendQuoted(b, v.s)
@@ -272,7 +307,7 @@ func (b *text) csv(s *selection) {
 				list = appendInts(list[:0], v.is)
 				b.buf = appendCSV(b.buf, string(list))
 			case c.kind == kindTime:
-				b.buf = appendTime(b.buf, v.i, time.UTC)
+				b.buf = appendTime(b.buf, v.i)
 			default:
 				b.buf = c.appendJSON(b.buf, v)
 			}
@@ -305,20 +340,36 @@ func appendCSV(b []byte, s string) []byte {
 		return b
 	}
 	guard := strings.IndexByte("=+-@\t", s[0]) >= 0 && !isNumber(s)
-	if !guard && s[0] != ' ' && s[0] != '\t' && !strings.ContainsAny(s, "\",\r\n") {
+	if !guard && s[0] != ' ' && s[0] != '\t' && !quotes(s) {
 		return append(b, s...)
 	}
 	b = append(b, '"')
 	if guard {
 		b = append(b, '\'')
 	}
-	for i := range len(s) {
-		if s[i] == '"' {
-			b = append(b, '"')
+	for {
+		i := strings.IndexByte(s, '"')
+		if i < 0 {
+			return append(append(b, s...), '"')
 		}
-		b = append(b, s[i])
+		b = append(append(b, s[:i+1]...), '"')
+		s = s[i+1:]
 	}
-	return append(b, '"')
+}
+
+// quotes tells whether s must stand in quotes. A long text is searched for each
+// of the four at once many bytes a step.
+func quotes(s string) bool {
+	if len(s) > 64 {
+		return strings.IndexByte(s, ',') >= 0 || strings.IndexByte(s, '\n') >= 0 || strings.IndexByte(s, '"') >= 0 || strings.IndexByte(s, '\r') >= 0
+	}
+	for i := range len(s) {
+		switch s[i] {
+		case '"', ',', '\r', '\n':
+			return true
+		}
+	}
+	return false
 }
 
 // isNumber tells whether s is a decimal number and nothing else, as
