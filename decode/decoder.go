@@ -280,6 +280,9 @@ func (s *source) close() {
 		s.input.Problem = err.Error()
 	}
 	s.input.Bytes = s.raw.n
+	if size := s.file.Size; err == nil && size >= 0 && s.raw.n != size && s.input.Problem == "" {
+		s.input.Problem = fmt.Sprintf("it changed while it was read: %d bytes when it was found, %d when it was read", size, s.raw.n)
+	}
 	s.raw = nil
 }
 
