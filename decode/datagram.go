@@ -79,8 +79,7 @@ func (d *Decoder) datagram(b []byte) {
 		}
 	case c >= 20 && c <= 63 && dtls.Looks(b):
 		d.udpUsed(AppDTLS)
-		d.ledger.Count(LayerDTLS, ReasonUsed, size)
-		d.dtlsDatagram(b)
+		d.dtlsDatagram(b, size)
 		return
 	case c >= 64 && c <= 79 && !d.inner && f.Apps[AppSTUN] > 0 && stun.LooksChannelData(b):
 		d.udpUsed(AppTURN)

@@ -394,6 +394,60 @@ func TestStandardInput(t *testing.T) {
 	}
 }
 
+// Among many half-open connections the one that speaks is read to its end, and
+// those that are ended to make room still have their flows; what they say later
+// is counted.
+func TestConnectionsMakeRoom(t *testing.T) {
+	good := dial("10.0.0.1:5060", "10.0.0.2:5060", 0)
+	var packets []packet
+	take := func() {
+		packets = append(packets, good.packets...)
+		good.packets = nil
+	}
+	take()
+	for i := range 50 {
+		at := 10 * int64(i+1)
+		half := dial(fmt.Sprintf("10.1.0.%d:1024", i+1), "10.0.0.2:5060", at)
+		packets = append(packets, half.packets[0])
+		good.at = at + 1
+		good.send(0, options(fmt.Sprint("good-", i)))
+		take()
+	}
+	late := dial("10.1.0.1:1024", "10.0.0.2:5060", 1000)
+	late.packets = nil
+	late.send(0, options("late"))
+	packets = append(packets, late.packets...)
+	files := open(t, map[string][]byte{"a.pcap": capture(t, packets...)})
+	r := read(t, files, decode.Options{}, func(d *decode.Decoder) { d.Bounds(100, 4) })
+	if got := r.texts(decode.EventSIP); len(got) != 50 || got[49] != "OPTIONS good-49" {
+		t.Errorf("%q; want the 50 of the connection that speaks", got)
+	}
+	if n := len(r.trace.Flows); n != 51 {
+		t.Errorf("%d flows, want 51", n)
+	}
+	if n := r.ledger("tcp", "too many connections"); n != 2 {
+		t.Errorf("%d segments of a connection that was ended, want 2", n)
+	}
+	wantCapped(t, r.trace, "TCP connections that were ended early to make room for newer ones", 47)
+
+	r = read(t, files, decode.Options{}, func(d *decode.Decoder) { d.Bounds(11, 4) })
+	if n := r.ledger("tcp", "too many flows"); len(r.trace.Flows) != 11 || n != 40 {
+		t.Errorf("%d flows, want 11; %d segments of others, want 40", len(r.trace.Flows), n)
+	}
+	wantCapped(t, r.trace, "packets of further flows", 40)
+}
+
+func wantCapped(t *testing.T, trace *sessions.Trace, what string, n int) {
+	t.Helper()
+	want := fmt.Sprintf("more than is kept of one experiment: %d %s", n, what)
+	for _, o := range trace.Oddities {
+		if o.Rule == decode.RuleCap && o.Subject == what && o.Text == want {
+			return
+		}
+	}
+	t.Errorf("%+v; want %q", trace.Oddities, want)
+}
+
 func TestEmptyAndUnknownFiles(t *testing.T) {
 	r := read(t, open(t, map[string][]byte{"empty": {}, "junk.bin": []byte("\x01\x02\x03\x04 nothing known"), "h.pcap": capture(t)}), decode.Options{})
 	if !r.dec.Usable() || len(r.events) != 0 || len(r.dec.Inputs()) != 3 {

@@ -49,6 +49,7 @@ type Decoder struct {
 	link      *link.Decoder
 	packet    link.Packet
 	flows     flowTable
+	conns     connTable
 	copies    copies
 	budget    tcp.Budget
 	tlsShared tls.Shared
@@ -64,33 +65,35 @@ type Decoder struct {
 	udp       tally // datagrams that some protocol took
 	tcp       tally // segments likewise
 
-	event    Event
-	sip      sip.Message
-	rtp      rtp.Header
-	rtcp     rtcp.Compound
-	stun     stun.Message
-	dns      dns.Message
-	http     http.Message
-	tls      tls.Event
-	http2    http2.Message
-	ws       ws.Event
-	pstream  pstream.Message
-	media    mediastream.Message
-	keys     keylog.Log
-	sdp      sdp.Session
-	sdes     map[netip.AddrPort][]sdesKey
-	plain    []byte
-	inner    bool // within a TURN relay's data
-	yield    func(*Event) bool
-	stopped  bool
-	err      error
-	bytes    int64
-	frames   int64
-	firstAt  Time
-	lastAt   Time
-	damaged  bool
-	usable   bool
-	problems Problem
+	event        Event
+	sip          sip.Message
+	rtp          rtp.Header
+	rtcp         rtcp.Compound
+	stun         stun.Message
+	dns          dns.Message
+	http         http.Message
+	tls          tls.Event
+	http2        http2.Message
+	ws           ws.Event
+	pstream      pstream.Message
+	media        mediastream.Message
+	keys         keylog.Log
+	sdp          sdp.Session
+	sdes         map[netip.AddrPort][]sdesKey
+	sdesKeys     int // in it
+	associations int // of DTLS
+	plain        []byte
+	inner        bool // within a TURN relay's data
+	yield        func(*Event) bool
+	stopped      bool
+	err          error
+	bytes        int64
+	frames       int64
+	firstAt      Time
+	lastAt       Time
+	damaged      bool
+	usable       bool
+	problems     Problem
 }
 
 // source is one input file while it is read.
@@ -118,7 +121,7 @@ const clockStep = 10e6 // ns
 // Open identifies the files. A file that cannot be read at all gets a problem
 // in its row of table inputs; the error is for what leaves nothing to do.
 func Open(files []*container.File, opt Options) (*Decoder, error) {
-	d := &Decoder{opt: opt, link: link.NewDecoder(), budget: tcp.Budget{Max: 256 << 20}, tlsShared: tls.Shared{Max: 64 << 20}}
+	d := &Decoder{opt: opt, link: link.NewDecoder(), flows: flowTable{max: maxFlows}, conns: connTable{max: maxConns}, budget: tcp.Budget{Max: 256 << 20}, tlsShared: tls.Shared{Max: 64 << 20}}
 	d.sink.d = d
 	for _, f := range files {
 		s := &source{file: f}
@@ -535,6 +538,8 @@ func (d *Decoder) frame(s *source) {
 	}
 	if f == nil {
 		d.ledger.Out(layer, "too many flows", 1, size)
+		d.event = Event{Time: now, Pos: Pos{File: s.index, Frame: fr.Number}}
+		d.capped(errFlows)
 		return
 	}
 	if d.copies.isCopy(p, ends, now) {
@@ -566,6 +571,21 @@ func (d *Decoder) problem(s *source, at Time, rule string, err error) {
 	d.problems = Problem{Rule: rule, Err: err}
 	d.event = Event{Kind: EventProblem, Time: at, Pos: Pos{File: s.index, Frame: s.frame.Number}, Problem: &d.problems}
 	d.emit()
+}
+
+// What a bound kept out, for a Problem of RuleCap.
+var (
+	errFlows = errors.New("packets of further flows")
+	errDTLS  = errors.New("datagrams of further DTLS sessions")
+	errSDES  = errors.New("media keys of SDP")
+	errConns = errors.New("TCP connections that were ended early to make room for newer ones")
+)
+
+// capped says that a bound kept out what d.event is about, which stays.
+func (d *Decoder) capped(what error) {
+	ev := d.event
+	d.problem(d.files[ev.Pos.File], ev.Time, RuleCap, what)
+	d.event = ev
 }
 
 // finish closes the account of the lower layers.

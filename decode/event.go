@@ -93,6 +93,10 @@ func (e *Event) Src() netip.AddrPort { return e.Flow.End(e.Dir) }
 // Dst is its receiver.
 func (e *Event) Dst() netip.AddrPort { return e.Flow.End(1 - e.Dir) }
 
+// RuleCap is the rule of a Problem that says that a bound kept something out.
+// Its Err names what: equal texts are one cause.
+const RuleCap = "cap-reached"
+
 // Problem is damage or disorder in the input; the rest goes on.
 type Problem struct {
 	Rule string // id of the oddity it stands for, "" none

@@ -65,6 +65,7 @@ type Flow struct {
 	swapped   bool // its key holds Dst before Src
 	tlsClient int  // direction of the TLS client
 	conn      *connection
+	givenUp   bool // its connection was ended before its time, to make room
 	secure    *secureMedia
 }
 
@@ -114,9 +115,10 @@ func keyOf(p *link.Packet) (k flowKey, swapped bool) {
 	return k, swapped
 }
 
-// flowTable finds the flow of a packet. It holds at most maxFlows; what comes
-// when it is full belongs to no flow and is counted.
+// flowTable finds the flow of a packet. It holds at most max; what comes when it
+// is full belongs to no flow and is counted.
 type flowTable struct {
+	max   int
 	byKey map[flowKey]*Flow
 	all   []*Flow // by ID-1
 	block []Flow  // flows are made in blocks: one allocation for many
@@ -133,7 +135,7 @@ type recentFlow struct {
 }
 
 const (
-	maxFlows    = 4 << 20
+	maxFlows    = 1 << 18
 	recentFlows = 1 << 10
 )
 
@@ -160,7 +162,7 @@ func (t *flowTable) get(p *link.Packet, ends uint64) (f *Flow, dir uint8) {
 }
 
 func (t *flowTable) add(k flowKey, p *link.Packet, swapped bool) *Flow {
-	if len(t.all) >= maxFlows {
+	if len(t.all) >= t.max {
 		return nil
 	}
 	if t.byKey == nil {

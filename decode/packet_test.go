@@ -199,11 +199,14 @@ func open(t testing.TB, files map[string][]byte) []*container.File {
 
 // read takes files through the decoder and the builder, as the program does,
 // and checks that the ledger balances.
-func read(t testing.TB, files []*container.File, opt decode.Options) *result {
+func read(t testing.TB, files []*container.File, opt decode.Options, set ...func(*decode.Decoder)) *result {
 	t.Helper()
 	d, err := decode.Open(files, opt)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, f := range set {
+		f(d)
 	}
 	r := &result{dec: d}
 	b := sessions.New(d.Files(), d.Ledger())

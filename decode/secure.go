@@ -132,22 +132,30 @@ type sdesKey struct {
 }
 
 const (
-	maxSDESAddresses = 1 << 18
-	maxSDESKeys      = 32 // of one address
-	maxSDESTries     = 256
+	maxDTLS      = 1 << 16 // associations followed
+	maxSDESKeys  = 1 << 18
+	maxSDESSame  = 32 // of one address
+	maxSDESTries = 256
 )
 
 // dtlsDatagram takes a DTLS payload, and makes the SRTP keys once the
 // handshake gives them.
-func (d *Decoder) dtlsDatagram(b []byte) {
+func (d *Decoder) dtlsDatagram(b []byte, size int64) {
 	ev := &d.event
 	f := ev.Flow
+	if (f.secure == nil || f.secure.dtls == nil) && d.associations >= maxDTLS {
+		d.ledger.Count(LayerDTLS, "too many sessions", size)
+		d.capped(errDTLS)
+		return
+	}
+	d.ledger.Count(LayerDTLS, ReasonUsed, size)
 	if f.secure == nil {
 		f.secure = &secureMedia{}
 	}
 	m := f.secure
 	if m.dtls == nil {
 		m.dtls = dtls.NewConn(d.secrets)
+		d.associations++
 	}
 	m.dtls.Datagram(int(ev.Dir), b, int64(ev.Time))
 	if m.ctx[0] == nil || m.ctx[1] == nil {
@@ -195,8 +203,13 @@ func (d *Decoder) addSDES(at netip.AddrPort, k sdesKey) {
 	if d.sdes == nil {
 		d.sdes = map[netip.AddrPort][]sdesKey{}
 	}
-	if len(d.sdes) < maxSDESAddresses && len(d.sdes[at]) < maxSDESKeys {
+	switch {
+	case len(d.sdes[at]) >= maxSDESSame:
+	case d.sdesKeys >= maxSDESKeys:
+		d.capped(errSDES)
+	default:
 		d.sdes[at] = append(d.sdes[at], k)
+		d.sdesKeys++
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 type connection struct {
 	tcp    tcp.Conn
 	wire   streams
+	active bool // since connTable looked last
 	tls    *tls.Conn
 	plain  streams  // what TLS carried, where it could be opened
 	sealed [2]tally // records that were not opened, by direction
@@ -82,7 +83,14 @@ type tcpSink struct {
 func (d *Decoder) segment(f *Flow, dir uint8, p *link.Packet) {
 	size := int64(p.WireLen)
 	if f.conn == nil {
-		f.conn = &connection{tcp: tcp.Conn{Budget: &d.budget}}
+		if f.givenUp && p.Flags&flagSYN == 0 {
+			d.sink.f = f
+			d.ledger.Out(LayerTCP, "too many connections", 1, size)
+			return
+		}
+		d.connect(f)
+	} else {
+		f.conn.active = true
 	}
 	d.sink.f = f
 	file, frame, now := d.event.Pos.File, d.event.Pos.Frame, d.event.Time
@@ -95,7 +103,7 @@ func (d *Decoder) segment(f *Flow, dir uint8, p *link.Packet) {
 			g.File, g.Frame, g.First, g.Last = file, frame, now, now
 			g.Packets[gdir]++
 			g.Bytes[gdir] += int64(p.IPLen)
-			g.conn = &connection{tcp: tcp.Conn{Budget: &d.budget}}
+			d.connect(g)
 			d.sink.f = g
 			r = g.conn.tcp.Segment(&d.sink, int(gdir), p.Seq, p.Ack, p.Flags, p.Payload, p.WireLen, packFrame(file, frame), int64(now))
 			f, dir = g, gdir
@@ -115,6 +123,44 @@ func (d *Decoder) segment(f *Flow, dir uint8, p *link.Packet) {
 	}
 }
 
+// connTable are the flows whose TCP connections are read. Beyond max the one
+// that was idle longest, by and large, is ended to make room: the hand goes
+// round and takes the first that had no segment since it came by before.
+type connTable struct {
+	max, hand int
+	flows     []*Flow
+}
+
+const maxConns = 1 << 15
+
+// connect begins to read a connection.
+func (d *Decoder) connect(f *Flow) {
+	f.conn, f.givenUp = &connection{tcp: tcp.Conn{Budget: &d.budget}}, false
+	t := &d.conns
+	if len(t.flows) < t.max {
+		t.flows = append(t.flows, f)
+		return
+	}
+	for {
+		t.hand = (t.hand + 1) % len(t.flows)
+		old := t.flows[t.hand]
+		switch {
+		case old.conn == nil:
+		case old.conn.active:
+			old.conn.active = false
+			continue
+		default:
+			ev, sink := d.event, d.sink.f
+			d.closeFlow(old)
+			old.givenUp = true
+			d.event, d.sink.f = ev, sink
+			d.capped(errConns)
+		}
+		t.flows[t.hand] = f
+		return
+	}
+}
+
 // A frame number of package tcp carries the capture it is from: a connection
 // may cross files.
 const frameBits = 44
@@ -130,7 +176,8 @@ func (d *Decoder) closeFlow(f *Flow) {
 	}
 	d.sink.f = f
 	f.conn.tcp.Flush(&d.sink)
-	f.Gaps, f.GapBytes = f.conn.tcp.Gaps, f.conn.tcp.GapBytes
+	f.Gaps += f.conn.tcp.Gaps
+	f.GapBytes += f.conn.tcp.GapBytes
 	if ns, ok := f.conn.tcp.RTT(); ok {
 		f.RTTms = Some(float64(ns) / 1e6)
 	}
@@ -147,6 +194,7 @@ func (d *Decoder) finishFlows() {
 		d.closeFlow(f)
 		f.closeMedia()
 	}
+	d.flows.byKey, d.conns.flows = nil, nil
 }
 
 // Data takes the next bytes of one direction.

@@ -65,7 +65,10 @@ type Builder struct {
 	open     map[uint64]request // transactions without a final response
 
 	streams     []streamSet // by flow ID
+	sources     int         // streams in it
+	seconds     *seconds
 	ends        map[netip.AddrPort]*mediaEnd
+	bindings    int // of all ends
 	rtcpSenders map[uint32]bool
 	reports     map[reportKey]senderReport
 	bySSRC      map[uint32]*ssrcReports
@@ -90,6 +93,8 @@ type Builder struct {
 
 	resources resources
 	names     map[netip.Addr][]hostName
+	named     int // names in it
+	limit     limits
 	caps      map[string]int64
 	problems  map[string]*problemCount
 	seed      maphash.Seed
@@ -120,8 +125,9 @@ type problemCount struct {
 // New returns a Builder. files are the names that decode.Pos.File counts;
 // ledger gets what becomes of RTP, RTCP, resources and queue logs.
 func New(files []string, ledger *decode.Ledger) *Builder {
+	limit := defaultLimits()
 	return &Builder{
-		files: files, ledger: ledger,
+		files: files, ledger: ledger, limit: limit, seconds: &seconds{left: limit.seconds},
 		sip:         map[string]*dialog{},
 		refers:      map[string][]refer{},
 		interned:    map[string]string{},
@@ -175,11 +181,40 @@ func (b *Builder) Add(ev *decode.Event) {
 	case decode.EventHTTP:
 		b.addHTTP(ev)
 	case decode.EventResource:
-		b.resources.add(ev, b.ledger)
+		b.addResource(ev)
 	case decode.EventQueued:
-		b.resources.addQueued(ev, b.ledger)
+		b.addQueued(ev)
 	case decode.EventProblem:
+		if ev.Problem.Rule == decode.RuleCap {
+			b.capped(ev.Problem.Err.Error())
+			return
+		}
 		b.problem(ev, ev.Problem.Rule, ev.Problem.Err)
+	}
+}
+
+// limits are how many of each a Builder keeps; what comes beyond is counted,
+// and oddity cap-reached tells it. A flood of any one takes less than half a
+// gigabyte (TestFlood of the command); so much media lies in no capture of less
+// than 20 GB.
+type limits struct {
+	calls     int // Call-IDs of SIP; calls of browsers
+	signals   int
+	details   int64 // bytes of all signals' details
+	seen      int   // messages by which a retransmission is known
+	open      int   // requests that wait for an answer
+	sources   int   // RTP sources, also those that may be none
+	seconds   int   // of all streams
+	ends      int   // transport addresses of media
+	bindings  int   // offers of all of them
+	names     int   // of all hosts
+	resources int   // exported messages; lines of queue logs
+}
+
+func defaultLimits() limits {
+	return limits{
+		calls: 1 << 17, signals: 1 << 22, details: 256 << 20, seen: 1 << 22, open: 1 << 20, sources: 1 << 18, seconds: 1 << 21,
+		ends: 1 << 19, bindings: 1 << 19, names: 1 << 20, resources: 1 << 18,
 	}
 }
 
@@ -207,14 +242,15 @@ func (b *Builder) addr(a netip.Addr) string {
 	return b.intern(b.detail)
 }
 
-const (
-	maxInterned = 1 << 16
-	maxDetails  = 512 << 20 // bytes of details that are kept of all signals
-)
+const maxInterned = 1 << 16
 
 // addSignal keeps a signal, of a dialog unless that is nil. A call_id and what
 // else is known at the end only, Finalize writes into it.
 func (b *Builder) addSignal(s *Signal, c *dialog) {
+	if b.signals.Len() >= b.limit.signals {
+		b.capped("signals")
+		return
+	}
 	b.signals.Add(*s)
 	number := int32(0)
 	if c != nil {
@@ -232,7 +268,10 @@ func (b *Builder) addDialog(c *dialog) {
 // keepDetail makes the detail of a signal, under a budget: a long capture may
 // hold more of them than memory does.
 func (b *Builder) keepDetail(t []byte) Text {
-	if b.signals.TextBytes()+int64(len(t)) > maxDetails {
+	if b.signals.Len() >= b.limit.signals {
+		return Text{} // of a signal that is not kept
+	}
+	if b.signals.TextBytes()+int64(len(t)) > b.limit.details {
 		b.capped("signal details")
 		return Text{}
 	}
@@ -287,13 +326,11 @@ func (b *Builder) transactionHash(c *dialog, m *sip.Message, ev *decode.Event) u
 	return h.Sum64()
 }
 
-const maxSeen = 16 << 20
-
 func (b *Builder) seenBefore(hash uint64) bool {
 	if _, ok := b.seen[hash]; ok {
 		return true
 	}
-	if len(b.seen) >= maxSeen {
+	if len(b.seen) >= b.limit.seen {
 		b.capped("messages for retransmission")
 		return false
 	}
@@ -302,11 +339,14 @@ func (b *Builder) seenBefore(hash uint64) bool {
 }
 
 func (b *Builder) openTransaction(hash uint64, r request) {
-	if len(b.open) < maxSeen {
-		if _, ok := b.open[hash]; !ok {
-			b.open[hash] = r
-		}
+	if _, ok := b.open[hash]; ok {
+		return
 	}
+	if len(b.open) >= b.limit.open {
+		b.capped("requests that wait for an answer")
+		return
+	}
+	b.open[hash] = r
 }
 
 func (b *Builder) closeTransaction(hash uint64, at Time) {
@@ -421,9 +461,12 @@ func (b *Builder) callsOfStreams(t *Trace, list []*stream) {
 
 // makeOddities tells problems and caps of the input.
 func (b *Builder) makeOddities(t *Trace) {
+	if b.seconds.lost > 0 {
+		b.caps["packets in further seconds of streams"] = b.seconds.lost
+	}
 	for what, n := range b.caps {
-		t.Oddities = append(t.Oddities, Oddity{Rule: "cap-reached", Severity: "warn", At: t.Last, Subject: what,
-			Text: fmt.Sprintf("%d %s beyond the bound were not followed", n, what)})
+		t.Oddities = append(t.Oddities, Oddity{Rule: decode.RuleCap, Severity: "warn", At: t.Last, Subject: what,
+			Text: fmt.Sprintf("more than is kept of one experiment: %d %s", n, what)})
 	}
 	for rule, p := range b.problems {
 		if rule == "" {

@@ -26,7 +26,12 @@ func (b *Builder) nameHost(a netip.Addr, name, by string) {
 			return
 		}
 	}
-	if len(list) < maxNames && len(b.names) < maxMediaEnds {
+	switch {
+	case len(list) >= maxNames:
+	case b.named >= b.limit.names:
+		b.capped("names of hosts")
+	default:
+		b.named++
 		b.names[a] = append(list, hostName{name, by})
 	}
 }

@@ -126,7 +126,7 @@ func (b *Builder) restAnswer(ev *decode.Event, q *openRequest, rung int32) {
 		b.ledger.In(decode.LayerResource, 1)
 		inner.Resource, inner.WireLen = r, 0
 		r.Record = ev.Pos.Frame
-		b.resources.add(&inner, b.ledger)
+		b.addResource(&inner)
 		if q.made != nil {
 			b.resources.post(r.SID, q.at, ev.Time)
 			b.clockCreated(ev, q, r)

@@ -74,8 +74,8 @@ func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *dialog {
 		if c := b.browser[sid]; c != nil {
 			return c // again on another connection: no new call
 		}
-		if len(b.browser) >= maxSIPCalls {
-			b.capped("browser calls")
+		if len(b.browser) >= b.limit.calls {
+			b.capped("messages of further browser calls")
 			return nil
 		}
 		c := &dialog{kind: legOf(m), callID: sid, isCall: true}
@@ -112,8 +112,12 @@ func (b *Builder) pstreamCall(line *gatewayLine, ev *decode.Event) *dialog {
 	switch m.Type {
 	case pstream.TypeRinging, pstream.TypeAnswer, pstream.TypeHangup, pstream.TypeCancel, pstream.TypeReject, pstream.TypeReinvite, pstream.TypeDTMF:
 		// in the middle of a call whose invite was not captured
-		if len(b.browser) >= maxSIPCalls || m.Type == pstream.TypeHangup && !ev.FromClient {
+		if m.Type == pstream.TypeHangup && !ev.FromClient {
 			return nil // a hangup for a call that the client never saw (client.js 285)
+		}
+		if len(b.browser) >= b.limit.calls {
+			b.capped("messages of further browser calls")
+			return nil
 		}
 		c := &dialog{kind: legOf(m), callID: sid, isCall: true, inDialog: true}
 		if isSID(sid, "CA") {

@@ -469,7 +469,7 @@ type moment struct {
 
 func momentOf(ev *decode.Event) moment { return moment{ev.Time, ev.Pos, ev.Dir} }
 
-const maxSetups = 1 << 20
+const maxSetups = 1 << 17
 
 func (b *Builder) setupOf(f *decode.Flow) *setup {
 	s := b.setups[f.ID]
@@ -522,7 +522,7 @@ func (b *Builder) noteFragment(ufrag string, c *dialog) {
 	if ufrag == "" {
 		return
 	}
-	if len(b.frags) >= maxMediaEnds {
+	if len(b.frags) >= b.limit.ends {
 		b.capped("ICE user names")
 		return
 	}

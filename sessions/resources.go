@@ -68,7 +68,8 @@ const olderCopy = "older copy of the same SID"
 // add takes one resource. Pages overlap when new items shift them, so the same
 // SID may come again: the newest copy is kept, by date_updated, then by how far
 // its status has come, then by place.
-func (r *resources) add(ev *decode.Event, ledger *decode.Ledger) {
+func (b *Builder) addResource(ev *decode.Event) {
+	r, ledger := &b.resources, b.ledger
 	s := ev.Resource
 	bytes := int64(ev.WireLen)
 	switch s.Kind {
@@ -76,6 +77,9 @@ func (r *resources) add(ev *decode.Event, ledger *decode.Ledger) {
 		row := messageRow(s)
 		i, ok := r.messages[row.SID]
 		switch {
+		case !ok && len(r.mrows) >= b.limit.resources:
+			b.tooManyResources(ev)
+			return
 		case !ok:
 			r.messages[row.SID] = int32(len(r.mrows))
 			r.mrows, r.mpos = append(r.mrows, row), append(r.mpos, ev.Pos)
@@ -93,6 +97,9 @@ func (r *resources) add(ev *decode.Event, ledger *decode.Ledger) {
 		row := callResourceRow(s)
 		i, ok := r.calls[row.SID]
 		switch {
+		case !ok && len(r.crows) >= b.limit.calls:
+			b.tooManyResources(ev)
+			return
 		case !ok:
 			r.calls[row.SID] = int32(len(r.crows))
 			r.crows, r.cpos, r.updated = append(r.crows, row), append(r.cpos, ev.Pos), append(r.updated, Time(s.Updated))
@@ -109,6 +116,11 @@ func (r *resources) add(ev *decode.Event, ledger *decode.Ledger) {
 		return
 	}
 	ledger.Out(decode.LayerResource, decode.ReasonUsed, 1, bytes)
+}
+
+func (b *Builder) tooManyResources(ev *decode.Event) {
+	b.capped("exported resources")
+	b.ledger.Out(decode.LayerResource, "too many resources", 1, int64(ev.WireLen))
 }
 
 func newer(at Time, status string, pos decode.Pos, oldAt Time, oldStatus string, oldPos decode.Pos) bool {
@@ -202,10 +214,15 @@ func callResourceRow(s *twilio.Resource) CallResource {
 	return c
 }
 
-func (r *resources) addQueued(ev *decode.Event, ledger *decode.Ledger) {
-	q := ev.Queued
+func (b *Builder) addQueued(ev *decode.Event) {
+	q, r := ev.Queued, &b.resources
+	if len(r.queued) >= b.limit.resources {
+		b.capped("lines of queue logs")
+		b.ledger.Out(decode.LayerQueueLog, "too many lines", 1, int64(ev.WireLen))
+		return
+	}
 	r.queued = append(r.queued, queuedItem{at: Time(q.At), call: q.Kind == twilio.Call, to: q.To, sid: q.SID, pos: ev.Pos})
-	ledger.Out(decode.LayerQueueLog, decode.ReasonUsed, 1, int64(ev.WireLen))
+	b.ledger.Out(decode.LayerQueueLog, decode.ReasonUsed, 1, int64(ev.WireLen))
 }
 
 // rows hands the resources over to the trace, and joins calls with them.
@@ -230,6 +247,8 @@ func joinResources(t *Trace, callIDs map[string]int) {
 			bySID[t.Calls[i].CallSID] = i
 		}
 	}
+	t.Calls = slices.Grow(t.Calls, len(t.CallResources)) // at most: growing by steps would take twice as much
+	t.Legs = slices.Grow(t.Legs, len(t.CallResources))
 	for i := range t.CallResources {
 		r := &t.CallResources[i]
 		k, ok := bySID[r.SID]
@@ -326,7 +345,7 @@ func makeArrivals(t *Trace, b *Builder) {
 		Arrival
 		order int64 // place among resources of the same second
 	}
-	items := make([]item, 0, len(t.Calls))
+	items := make([]item, 0, max(len(t.Calls), len(t.CallResources)))
 	bySID := map[string]int{}
 	ascending := exportedOldestFirst(t.CallResources)
 	for i := range t.CallResources {

@@ -34,11 +34,15 @@ func (b *Builder) addRTCP(ev *decode.Event) {
 	c := ev.RTCP
 	for i := range c.SRs {
 		sr := &c.SRs[i]
-		if len(b.rtcpSenders) < maxReports {
+		if len(b.rtcpSenders) < maxReports || b.rtcpSenders[sr.SSRC] {
 			b.rtcpSenders[sr.SSRC] = true
+		} else {
+			b.capped("rtcp senders")
 		}
 		if len(b.reports) < maxReports {
 			b.reports[reportKey{sr.SSRC, rtcp.MiddleNTP(sr.NTP)}] = senderReport{at: ev.Time}
+		} else {
+			b.capped("rtcp sender reports")
 		}
 		b.addReports(sr.Reports, ev.Time)
 	}

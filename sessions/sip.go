@@ -83,12 +83,8 @@ func (c *dialog) overAt() Time {
 }
 
 const (
-	maxSIPCalls  = 4 << 20 // Call-IDs followed
-	maxDetail    = 4096    // bytes of a signal's detail
-	maxMediaEnds = 8 << 20 // transport addresses of media
-	maxBindings  = 1 << 20 // offers for one address that are kept
-
-	maxCodecLists = 32 // that are looked for among those kept
+	maxDetail     = 4096 // bytes of a signal's detail
+	maxCodecLists = 32   // that are looked for among those kept
 )
 
 // addSIP takes one SIP message.
@@ -96,8 +92,8 @@ func (b *Builder) addSIP(ev *decode.Event) {
 	m := ev.SIP
 	c := b.sip[string(m.CallID)]
 	if c == nil {
-		if len(b.sip) >= maxSIPCalls {
-			b.capped("sip calls")
+		if len(b.sip) >= b.limit.calls {
+			b.capped("messages of further SIP calls")
 			return
 		}
 		id := string(m.CallID)
@@ -342,15 +338,16 @@ func (b *Builder) sharedCodecs(list []sdp.Codec) []sdp.Codec {
 }
 
 func (b *Builder) bind(at netip.AddrPort, bd binding) {
-	if len(b.ends) >= maxMediaEnds {
+	if b.ends[at] == nil && len(b.ends) >= b.limit.ends {
 		b.capped("media addresses")
 		return
 	}
-	e := b.mediaEnd(at)
-	if len(e.bindings) >= maxBindings {
-		b.capped("offers for one address")
+	if b.bindings >= b.limit.bindings {
+		b.capped("offers of media addresses")
 		return
 	}
+	b.bindings++
+	e := b.mediaEnd(at)
 	e.bindings = append(e.bindings, bd)
 	e.secure = e.secure || bd.secure
 	e.version++

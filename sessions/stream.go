@@ -71,6 +71,7 @@ type figures struct {
 
 	digits    []byte // of telephone events, where they may be shown
 	intervals []interval
+	room      *seconds // for more of them
 
 	loss  *bursts // of numbers that left the window; nil while none was lost
 	drift drift
@@ -262,8 +263,21 @@ func (s *stream) interval(at Time) *interval {
 			return &s.intervals[i]
 		}
 	}
+	if s.room.left == 0 {
+		s.room.lost++
+		return &s.room.other
+	}
+	s.room.left--
 	s.intervals = append(s.intervals, interval{at: at, jitter: -1, deltaMax: math.Inf(-1)})
 	return &s.intervals[n]
+}
+
+// seconds is how many more intervals all streams together may have. Beyond, the
+// packets of a new second count in their stream, but in no interval.
+type seconds struct {
+	left  int
+	lost  int64    // packets in no interval
+	other interval // takes them
 }
 
 // joinIntervals puts the seconds in order of time, each one once.
@@ -414,7 +428,8 @@ const (
 	giveUpAfter = 256     // sources given up before a direction is no RTP at all
 	maxStreams  = 1 << 16 // sources of one direction that are ever kept
 
-	notAStream = "not a stream"
+	notAStream     = "not a stream"
+	tooManySources = "too many sources"
 )
 
 // addRTP takes one packet of a flow.
@@ -427,9 +442,9 @@ func (b *Builder) addRTP(ev *decode.Event) {
 	h := ev.RTP
 	s := set.last[ev.Dir]
 	if s == nil || s.ssrc != h.SSRC {
-		s = b.findStream(set, ev)
-		if s == nil {
-			b.ledger.Out(decode.LayerRTP, notAStream, 1, int64(ev.WireLen))
+		var why string
+		if s, why = b.findStream(set, ev); s == nil {
+			b.ledger.Out(decode.LayerRTP, why, 1, int64(ev.WireLen))
 			return
 		}
 		set.last[ev.Dir] = s
@@ -449,22 +464,24 @@ func (b *Builder) addRTP(ev *decode.Event) {
 	}
 }
 
-func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
+// findStream finds the source of a packet, or follows a new one; nil with the
+// reason when it may not.
+func (b *Builder) findStream(set *streamSet, ev *decode.Event) (s *stream, why string) {
 	list := set.all[ev.Dir]
 	if index := set.bySSRC[ev.Dir]; index != nil {
 		if s := index[ev.RTP.SSRC]; s != nil {
-			return s
+			return s, ""
 		}
 	} else {
 		for i := len(list) - 1; i >= 0; i-- {
 			if list[i].ssrc == ev.RTP.SSRC {
-				return list[i]
+				return list[i], ""
 			}
 		}
 	}
 	if set.evicted[ev.Dir] >= giveUpAfter {
 		if end := b.ends[ev.Dst()]; end == nil || len(end.bindings) == 0 {
-			return nil
+			return nil, notAStream
 		}
 	}
 	if len(list) >= maxSources {
@@ -476,6 +493,7 @@ func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
 				list = slices.Delete(list, i, i+1)
 				set.all[ev.Dir] = list
 				set.evicted[ev.Dir]++
+				b.sources--
 				if set.bySSRC[ev.Dir][s.ssrc] == s {
 					delete(set.bySSRC[ev.Dir], s.ssrc)
 				}
@@ -485,17 +503,19 @@ func (b *Builder) findStream(set *streamSet, ev *decode.Event) *stream {
 				break
 			}
 		}
-		if len(list) >= maxStreams {
-			return nil
-		}
 	}
-	return b.newStream(set, ev)
+	if len(list) >= maxStreams || b.sources >= b.limit.sources {
+		b.capped("packets of further RTP sources")
+		return nil, tooManySources
+	}
+	return b.newStream(set, ev), ""
 }
 
 func (b *Builder) newStream(set *streamSet, ev *decode.Event) *stream {
 	dst := ev.Dst()
 	s := &stream{flow: ev.Flow, dir: ev.Dir, ssrc: ev.RTP.SSRC, file: ev.Pos.File, frame: ev.Pos.Frame, src: b.ends[ev.Src()], dst: b.mediaEnd(dst),
-		figures: &figures{clockType: -1, eventType: -1}}
+		figures: &figures{clockType: -1, eventType: -1, room: b.seconds}}
+	b.sources++
 	s.version = s.dst.version
 	list := append(set.all[ev.Dir], s)
 	set.all[ev.Dir] = list
@@ -530,7 +550,11 @@ func (b *Builder) reviewStream(set *streamSet, s *stream, ev *decode.Event) *str
 			newCall = true
 		}
 	}
-	if newCall && !goesOn {
+	switch {
+	case !newCall || goesOn:
+	case b.sources >= b.limit.sources:
+		b.capped("RTP sources that began anew")
+	default:
 		s = b.newStream(set, ev)
 		set.last[ev.Dir] = s
 	}

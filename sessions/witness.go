@@ -118,6 +118,7 @@ func (b *Builder) addSamples(samples []pstream.Sample) {
 		q := b.sdk[sid]
 		if q == nil {
 			if len(b.sdk) >= maxWitnesses {
+				b.capped("calls with figures of the client")
 				return
 			}
 			q = &sdkQuality{}

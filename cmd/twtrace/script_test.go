@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 	}
-	testscript.Main(m, map[string]func(){"twtrace": main, "dying": dying})
+	testscript.Main(m, map[string]func(){"twtrace": main, "dying": dying, "counting": counting})
 }
 
 // Each script has experiments/, the recorded experiments. Commands of our own:

@@ -111,6 +111,11 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	}
 	d.Experiments = []table.Experiment{row}
 	d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t)...))
+	for i := range d.Oddities {
+		if o := &d.Oddities[i]; o.Rule == decode.RuleCap {
+			res.say("%s: %s", name, o.Text)
+		}
+	}
 	d.SetExperiment(name)
 	d.Sort()
 	if err := d.Check(); err != nil {

@@ -1353,7 +1353,7 @@ func (e *evidence) lines() []*sessions.Flow {
 
 func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 	for i := range e.Oddities {
-		if o := &e.Oddities[i]; o.Rule == "cap-reached" && o.Subject == "websocket messages" {
+		if o := &e.Oddities[i]; o.Rule == decode.RuleCap && (o.Subject == "websocket messages" || o.Subject == "signals") {
 			return // heartbeats were not followed
 		}
 	}
