@@ -20,7 +20,7 @@ const module = "github.com/twtrace/twtrace"
 var rooms = map[string][]string{
 	"internal/wire":       {},
 	"internal/packed":     {},
-	"decode/container":    {"internal/wire"},
+	"decode/container":    {"internal/wire", "decode/pcap"},
 	"decode/pcap":         {"internal/wire"},
 	"decode/link":         {"internal/wire"},
 	"decode/tcp":          {"internal/wire"},

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/twtrace/twtrace/decode/pcap"
 )
 
 const (
@@ -135,6 +137,9 @@ func archiveOf(r io.Reader) archive {
 // file visits f, or its members if it is an archive; they are named under
 // prefix.
 func (w *walker) file(f *File, a archive, prefix string, depth int) error {
+	if a.kind == Pcapng {
+		return w.packed(f, a, prefix, depth)
+	}
 	if !a.kind.Archive() {
 		return w.visit(f)
 	}
@@ -155,6 +160,66 @@ func (w *walker) file(f *File, a archive, prefix string, depth int) error {
 		l.zip(h)
 	}
 	return l.visit(depth + 1)
+}
+
+// packed visits a capture, and as members of an archive of its name the files
+// that are attached to it, if any are.
+func (w *walker) packed(f *File, a archive, prefix string, depth int) error {
+	files, err := f.attached()
+	if err != nil || files == nil || depth == maxDepth {
+		return w.visit(f) // who reads the file will find out why
+	}
+	l := &listing{w: w, archive: f.Name, prefix: prefix}
+	l.tar(&File{Name: f.Name, Size: int64(len(files)), open: func() (io.ReadCloser, error) {
+		files, err := f.attached()
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(bytes.NewReader(files)), nil
+	}})
+	own := *f
+	own.Name = path.Join(prefix, path.Base(f.Name))
+	l.members = append(l.members, member{file: &own, order: l.count, a: archive{Unknown, a.comp}, seen: true, prefix: own.Name})
+	return l.visit(depth + 1)
+}
+
+// Packed tells whether files are attached to a capture.
+func (f *File) Packed() bool {
+	files, err := f.attached()
+	return err == nil && files != nil
+}
+
+// attached are the files that a capture holds beside its packets, as a tar.
+func (f *File) attached() ([]byte, error) {
+	if f.once != nil {
+		head, err := f.once.ahead(12)
+		if err != nil || len(head) < 12 {
+			return nil, err
+		}
+		n := pcap.MaxHeader
+		if Compressed(head) == None {
+			n = pcap.HeaderLen(head) // no more than that: the packets may be long in coming
+		}
+		if head, err = f.once.ahead(n); err != nil {
+			return nil, err
+		}
+		return attachment(bytes.NewReader(head))
+	}
+	rc, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	defer rc.Close()
+	return attachment(rc)
+}
+
+func attachment(r io.Reader) ([]byte, error) {
+	body, _, err := NewReader(r, Limits{})
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return pcap.Attachment(body)
 }
 
 // listing is the members of one archive.

@@ -18,8 +18,9 @@
 // methods other than stored and deflated, archives on standard input (they are
 // identified, but cannot be walked).
 //
-// Only the outside of files may enter this room: what a recognised file holds
-// is read elsewhere.
+// A pcapng with files attached to it (package pcap, Attachment) is visited as
+// the capture and those files. Else only the outside of files may enter this
+// room: what a recognised file holds is read elsewhere.
 package container
 
 import (

@@ -38,6 +38,7 @@ const (
 	maxComments     = 10_000
 	maxCommentBytes = 8 << 20
 	maxInterfaces   = 1 << 16 // of a section
+	maxText         = 255     // bytes of an interface's name
 	maxReasons      = 256
 	maxSeconds      = math.MaxInt64 / 1_000_000_000
 )
@@ -198,10 +199,15 @@ func (r *Reader) describe(n uint32) error {
 	i := iface{link: LinkType(r.u16(b)), snap: r.u32(b[4:]), number: r.info.Interfaces}
 	i.limit = min(max(i.snap, minLimit), maxLimit)
 	i.resolution(6)
+	about := Interface{Link: i.link, SnapLen: i.snap}
 	for o := r.options(b[8:]); o.next(); {
 		switch {
 		case o.code == optComment:
 			r.comment(0, o.value)
+		case o.code == optName:
+			about.Name = string(o.value[:min(len(o.value), maxText)])
+		case o.code == optInfo:
+			about.Description = string(o.value[:min(len(o.value), maxText)])
 		case o.code == optResolution && len(o.value) == 1:
 			i.resolution(o.value[0])
 		case o.code == optOffset && len(o.value) == 8:
@@ -211,6 +217,9 @@ func (r *Reader) describe(n uint32) error {
 		}
 	}
 	r.ifaces = append(r.ifaces, i)
+	if len(r.info.Described) < maxInterfaces {
+		r.info.Described = append(r.info.Described, about)
+	}
 	r.info.Interfaces++
 	if bit := uint64(1) << (i.link % 64); r.linkSeen[i.link/64]&bit == 0 {
 		r.linkSeen[i.link/64] |= bit
@@ -453,6 +462,10 @@ func (r *Reader) statistics(b []byte) error {
 		}
 		r.info.Drops, r.info.DropsKnown = sum+int64(drops), true
 		i.drops = int64(drops)
+		if i.number < len(r.info.Described) {
+			about := &r.info.Described[i.number]
+			about.Drops, about.DropsKnown = i.drops, true
+		}
 	}
 	return nil
 }
@@ -574,6 +587,9 @@ func blockName(typ uint32) string {
 const (
 	optEnd        = 0
 	optComment    = 1
+	optName       = 2
+	optInfo       = 3 // if_description
+	optProgram    = 4 // shb_userappl
 	optIfDrop     = 5
 	optOSDrop     = 7
 	optResolution = 9

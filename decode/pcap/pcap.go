@@ -71,7 +71,18 @@ type Info struct {
 	Secrets    []Secret
 	Names      []Name
 	Comments   []Comment
-	Skipped    []Skipped // sorted by Reason
+	Described  []Interface // the first 65536, as Frame.Interface counts them; of pcapng only
+	Skipped    []Skipped   // sorted by Reason
+}
+
+// Interface is how a pcapng describes where packets were captured.
+type Interface struct {
+	Link        LinkType
+	SnapLen     uint32 // 0 = unlimited
+	Name        string // of the system, such as eth0; the first 255 bytes
+	Description string // likewise
+	Drops       int64  // packets that capture lost, by the last statistics
+	DropsKnown  bool
 }
 
 // Secret is the content of a decryption secrets block.

@@ -69,26 +69,64 @@ type NGWriter struct {
 	err    error
 }
 
+// Section is what the header of a section may tell.
+type Section struct {
+	Comments []string // each of at most 64 KiB, what is longer is cut
+	Program  string
+	Files    []byte // see Attachment
+}
+
 // NewNGWriter writes the section header at once; if that fails, every later
 // call returns the error.
-func NewNGWriter(w io.Writer) *NGWriter {
+func NewNGWriter(w io.Writer) *NGWriter { return NewNGSection(w, Section{}) }
+
+// NewNGSection is NewNGWriter with what the header tells.
+func NewNGSection(w io.Writer, s Section) *NGWriter {
 	n := &NGWriter{w: w}
+	le := binary.LittleEndian
 	b := n.start(blockSection)
-	b = binary.LittleEndian.AppendUint32(b, 0x1a2b3c4d)
+	b = le.AppendUint32(b, 0x1a2b3c4d)
 	b = append(b, 1, 0, 0, 0)
-	b = binary.LittleEndian.AppendUint64(b, math.MaxUint64) // section length not given
-	_ = n.finish(b)                                         // kept in n.err
+	b = le.AppendUint64(b, math.MaxUint64) // section length not given
+	size := len(b)
+	if s.Program != "" {
+		b = appendOption(b, optProgram, []byte(s.Program[:min(len(s.Program), math.MaxUint16)]))
+	}
+	for _, c := range s.Comments {
+		b = appendOption(b, optComment, []byte(c[:min(len(c), math.MaxUint16)]))
+	}
+	b = appendAttachment(b, s.Files)
+	if len(b) > size {
+		b = le.AppendUint32(b, optEnd)
+	}
+	if len(b) > maxBlock-4 {
+		n.err = fmt.Errorf("pcapng: section header of %d bytes, want at most %d", len(b)+4, maxBlock)
+		return n
+	}
+	_ = n.finish(b) // kept in n.err
 	return n
 }
 
 // AddInterface describes an interface and returns its number. The resolution
 // is an if_tsresol octet: 6 for µs, 9 for ns, 0x80|n for 2^-n s.
 func (n *NGWriter) AddInterface(link LinkType, snaplen uint32, tsresol uint8) (int, error) {
+	return n.Describe(Interface{Link: link, SnapLen: snaplen}, tsresol)
+}
+
+// Describe is AddInterface with the interface's name. Its drops are told by
+// WriteDrops.
+func (n *NGWriter) Describe(i Interface, tsresol uint8) (int, error) {
 	le := binary.LittleEndian
 	b := n.start(blockInterface)
-	b = le.AppendUint16(b, uint16(link))
+	b = le.AppendUint16(b, uint16(i.Link))
 	b = le.AppendUint16(b, 0)
-	b = le.AppendUint32(b, snaplen)
+	b = le.AppendUint32(b, i.SnapLen)
+	if i.Name != "" {
+		b = appendOption(b, optName, []byte(i.Name))
+	}
+	if i.Description != "" {
+		b = appendOption(b, optInfo, []byte(i.Description))
+	}
 	b = appendOption(b, optResolution, []byte{tsresol})
 	b = le.AppendUint32(b, optEnd)
 	if err := n.finish(b); err != nil {
@@ -137,6 +175,45 @@ func (n *NGWriter) WriteSecrets(typ uint32, data []byte) error {
 	b = binary.LittleEndian.AppendUint32(b, typ)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(data)))
 	return n.finish(append(b, data...))
+}
+
+// WriteDrops writes an interface statistics block: how many packets the capture
+// lost at an interface, known at timeNs.
+func (n *NGWriter) WriteDrops(iface int, timeNs, drops int64) error {
+	if iface < 0 || iface >= len(n.resols) || drops < 0 {
+		return fmt.Errorf("pcapng: %d drops of interface %d of %d", drops, iface, len(n.resols))
+	}
+	ticks, _ := ticks(timeNs, n.resols[iface])
+	le := binary.LittleEndian
+	b := n.start(blockStatistics)
+	b = le.AppendUint32(b, uint32(iface))
+	b = le.AppendUint32(b, uint32(ticks>>32))
+	b = le.AppendUint32(b, uint32(ticks))
+	b = appendOption(b, optIfDrop, le.AppendUint64(nil, uint64(drops)))
+	return n.finish(le.AppendUint32(b, optEnd))
+}
+
+// WriteNames writes name resolution blocks.
+func (n *NGWriter) WriteNames(names []Name) error {
+	le := binary.LittleEndian
+	for len(names) > 0 {
+		b := n.start(blockNames)
+		for len(names) > 0 && len(b) < 1<<20 {
+			x := names[0]
+			names = names[1:]
+			typ := uint16(1)
+			if x.Addr.Is6() {
+				typ = 2
+			}
+			v := append(append(x.Addr.AsSlice(), x.Name[:min(len(x.Name), 4096)]...), 0)
+			b = le.AppendUint16(b, typ)
+			b = pad(append(le.AppendUint16(b, uint16(len(v))), v...))
+		}
+		if err := n.finish(le.AppendUint32(b, optEnd)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *NGWriter) start(typ uint32) []byte {

@@ -216,7 +216,8 @@ func take(in Input, stream bool) (exps []Experiment, isFile bool, err error) {
 	c, err := in.Pipe.Identify()
 	switch c.Kind {
 	case container.Pcap, container.Pcapng, container.Resources, container.Unknown:
-		if stream || err != nil || c.Kind == container.Unknown {
+		packed := err == nil && c.Kind == container.Pcapng && in.Pipe.Packed()
+		if (stream || err != nil || c.Kind == container.Unknown) && !packed {
 			return []Experiment{{Name: stem(in.Name), Files: []*container.File{in.Pipe}}}, true, nil
 		}
 	}
