@@ -114,6 +114,10 @@ type source struct {
 	stepped   bool // the clock's going back was told
 }
 
+// AlteredBy begins the comment by which a capture says that its packets are not
+// as they were captured.
+const AlteredBy = "altered by twtrace scrub "
+
 // clockStep is how far a frame must lie back for the clock to have stepped;
 // queues of one interface deliver out of order by less.
 const clockStep = 10e6 // ns
@@ -455,6 +459,12 @@ func (d *Decoder) endCapture(s *source) {
 		c.DroppedPackets = Some(info.Drops)
 	}
 	d.lateSecrets(s)
+	for _, n := range info.Comments {
+		if n.Frame == 0 && strings.HasPrefix(n.Text, AlteredBy) {
+			d.problem(s, c.FirstAt, "altered", errors.New(n.Text))
+			break
+		}
+	}
 	for _, n := range info.Names {
 		d.event = Event{Kind: EventDNS, Time: c.FirstAt, Pos: Pos{File: s.index}, DNS: &d.dns}
 		d.dns = dns.Message{Response: true, Answers: []dns.Answer{{Name: n.Name, Addr: n.Addr}}}

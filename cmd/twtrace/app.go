@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	root.CompletionOptions.DisableDefaultCmd = true // it takes wrong words without complaint
 	root.SetHelpCommand(a.helpCommand(root))
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Analysis:"}, &cobra.Group{ID: "table", Title: "Tables (one verb each; INPUT as for analyze):"})
-	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.keysCommand(), a.verifyCommand(), a.audioCommand(), a.sliceCommand(), a.packCommand(), a.wiresharkCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(root))
+	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.keysCommand(), a.verifyCommand(), a.audioCommand(), a.sliceCommand(), a.packCommand(), a.scrubCommand(), a.wiresharkCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(root))
 	root.AddCommand(a.planCommand(), a.compareCommand(), a.whatIfCommand(), a.simulateCommand())
 	root.AddCommand(a.tableCommands()...)
 	return root

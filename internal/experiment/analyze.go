@@ -14,7 +14,7 @@ import (
 
 // AnalysisVersion grows whenever the same input gives other rows than before;
 // a batch does an experiment again when it changed.
-const AnalysisVersion = 2
+const AnalysisVersion = 3
 
 // Options are the user's choices for one analysis.
 type Options struct {

@@ -3,6 +3,7 @@ package experiment
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -40,10 +41,10 @@ func Pack(ctx context.Context, e Experiment, keys bool, version string, w io.Wri
 	if len(captures) == 0 {
 		return nil, errors.New("want a capture, found exports only; `tar czf` packs those, and every verb reads a tar.gz")
 	}
-	if groups := decode.Vantages(captures); len(groups) > 1 {
-		return nil, fmt.Errorf("%s and %s were taken at two places of one run, which one file cannot keep apart; pack each place's files on their own, or use tar", groups[0][0].Name, groups[1][0].Name)
+	if err := onePlace(captures); err != nil {
+		return nil, err
 	}
-	p := &packer{ctx: ctx, info: info, times: map[*container.File]decode.Time{}}
+	p := &packer{ctx: ctx, info: info}
 	var secrets [][]byte
 	about := pcap.Section{Program: "twtrace " + version, Comments: []string{"experiment " + e.Name + ", packed by twtrace"}}
 	for _, f := range captures {
@@ -92,6 +93,14 @@ func Pack(ctx context.Context, e Experiment, keys bool, version string, w io.Wri
 	return info, p.write(out)
 }
 
+// onePlace refuses captures that hold the same packets twice.
+func onePlace(captures []*container.File) error {
+	if groups := decode.Vantages(captures); len(groups) > 1 {
+		return fmt.Errorf("%s and %s were taken at two places of one run, which one file cannot keep apart; do it with each place's files on their own, or use tar", groups[0][0].Name, groups[1][0].Name)
+	}
+	return nil
+}
+
 // writeSecrets writes key log text, in blocks that end with a line.
 func writeSecrets(out *pcap.NGWriter, text []byte) error {
 	const most = 8 << 20
@@ -112,7 +121,6 @@ type packer struct {
 	ctx     context.Context
 	info    *PackInfo
 	sources []*packSource
-	times   map[*container.File]decode.Time
 }
 
 // packSource is one capture while it is merged.
@@ -239,8 +247,7 @@ func packedName(root, name string, taken map[string]bool) string {
 	return own
 }
 
-// write merges the packets: the earliest of those that come next in their
-// files, as an analysis reads them.
+// write writes names, packets and drops.
 func (p *packer) write(out *pcap.NGWriter) error {
 	var names []pcap.Name
 	seen := map[pcap.Name]bool{}
@@ -255,17 +262,38 @@ func (p *packer) write(out *pcap.NGWriter) error {
 	if err := out.WriteNames(names); err != nil {
 		return err
 	}
-	pending := slices.Clone(p.sources)
-	slices.SortStableFunc(pending, func(a, b *packSource) int {
-		return int(min(max(a.first-b.first, -1), 1))
+	last := int64(0)
+	err := p.merge(func(s *packSource) error {
+		last = max(last, s.frame.Time)
+		p.info.Packets++
+		return s.copy(out)
 	})
+	if err != nil {
+		return err
+	}
+	for _, s := range p.sources {
+		for i, about := range s.info.Described {
+			if about.DropsKnown && i < len(s.numbers) {
+				if err := out.WriteDrops(s.numbers[i], last, about.Drops); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// merge gives all packets: the earliest of those that come next in their files,
+// as an analysis reads them.
+func (p *packer) merge(do func(*packSource) error) error {
+	pending := slices.Clone(p.sources)
+	slices.SortStableFunc(pending, func(a, b *packSource) int { return cmp.Compare(a.first, b.first) })
 	var active []*packSource
 	defer func() {
 		for _, s := range active {
 			s.close()
 		}
 	}()
-	last := int64(0)
 	for n := 0; ; n++ {
 		if n%4096 == 0 && p.ctx.Err() != nil {
 			return p.ctx.Err()
@@ -280,28 +308,16 @@ func (p *packer) write(out *pcap.NGWriter) error {
 			next = earliestPacket(active)
 		}
 		if next == nil {
-			break
+			return nil
 		}
-		if err := next.copy(out); err != nil {
+		if err := do(next); err != nil {
 			return err
 		}
-		last = max(last, next.frame.Time)
-		p.info.Packets++
 		if next.reader.Next(&next.frame) != nil {
 			next.close()
 			active = slices.DeleteFunc(active, func(s *packSource) bool { return s == next })
 		}
 	}
-	for _, s := range p.sources {
-		for i, about := range s.info.Described {
-			if about.DropsKnown && i < len(s.numbers) && s.numbers[i] >= 0 {
-				if err := out.WriteDrops(s.numbers[i], last, about.Drops); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
 }
 
 func earliestPacket(active []*packSource) *packSource {

@@ -58,7 +58,7 @@ var providerDomains = []string{"twilio.com", "amazonaws.com", "cloudfront.net", 
 // Redact replaces in every row what points to a person or a place by
 // pseudonyms made with HMAC-SHA256 under key: phone numbers (+ and length
 // stay), client and SIP names, display names, addresses (two that share a
-// prefix still do, as in Crypto-PAn), SIDs (the two letters stay), Call-IDs and
+// prefix still do, as in Crypto-PAn, and a private one stays private), SIDs (the two letters stay), Call-IDs and
 // host names. Columns of free text lose every value known from the other
 // columns and what looks like a number, SID, address, user@host or client:name.
 //
@@ -81,6 +81,44 @@ func (d *Dataset) Redact(key []byte) {
 		return r.free(s)
 	})
 }
+
+// Pseudonyms gives the pseudonyms of Redact for single values.
+type Pseudonyms struct{ r *redactor }
+
+// NewPseudonyms makes them under a key.
+func NewPseudonyms(key []byte) *Pseudonyms {
+	return &Pseudonyms{&redactor{mac: hmac.New(sha256.New, key), cache: map[string]string{}, known: map[string]string{}}}
+}
+
+// Address is the pseudonym of an address, of the same family and class.
+func (p *Pseudonyms) Address(a netip.Addr) netip.Addr { return p.r.addr(a) }
+
+// Host is that of a host name, or of an address as text.
+func (p *Pseudonyms) Host(s string) string { return p.r.host(s) }
+
+// HostPort is that of a host with or without a port, which stays.
+func (p *Pseudonyms) HostPort(s string) string { return p.r.hostPort(s) }
+
+// Party is that of who calls: a number, a URI with or without scheme and
+// display name, a SID or a name.
+func (p *Pseudonyms) Party(s string) string { return p.r.party(s) }
+
+// User is that of the user part of a URI.
+func (p *Pseudonyms) User(s string) string { return p.r.user(s) }
+
+// Display is that of a display name.
+func (p *Pseudonyms) Display(s string) string { return p.r.display(s) }
+
+// CallID is that of a SIP Call-ID or a SID.
+func (p *Pseudonyms) CallID(s string) string { return p.r.callID(s) }
+
+// Token is that of any other text, such as a tag: hexadecimal, n bytes long.
+func (p *Pseudonyms) Token(kind, s string, n int) string {
+	return hex.EncodeToString(p.r.sum("token "+kind, s))[:min(n, 2*sha256.Size)]
+}
+
+// IsSID tells a provider's resource identifier from other text.
+func IsSID(s string) bool { return isSID(s) }
 
 // redactor holds what is known: originals and their pseudonyms.
 type redactor struct {
@@ -379,33 +417,74 @@ func (r *redactor) host(s string) string {
 
 // address maps bit by bit: bit i is turned or not by the HMAC of the bits
 // before it, so that addresses with a common prefix keep one of that length
-// (Xu, Fan, Ammar, Moon: Crypto-PAn, 2002, with HMAC in place of AES).
-func (r *redactor) address(a netip.Addr) string {
+// (Xu, Fan, Ammar, Moon: Crypto-PAn, 2002, with HMAC in place of AES). One of a
+// special range stays in it, and any other outside of all of them: it is mapped
+// until it is.
+func (r *redactor) address(a netip.Addr) string { return r.addr(a).String() }
+
+func (r *redactor) addr(a netip.Addr) netip.Addr {
 	if a.Is4In6() {
-		return "::ffff:" + r.address(a.Unmap())
+		return netip.AddrFrom16(r.addr(a.Unmap()).As16())
+	}
+	if a.IsUnspecified() {
+		return a // nobody's; in SDP it means hold
 	}
 	zone := a.Zone()
 	a = a.WithZone("")
 	out := r.cached("address", a.String(), func() string {
-		in := a.AsSlice()
-		res := slices.Clone(in)
-		prefix := make([]byte, len(in)+1)
-		for i := range len(in) * 8 {
-			copy(prefix, in[:i/8])
-			prefix[i/8] = in[i/8] &^ (0xff >> (i % 8))
-			prefix[len(in)] = byte(i)
-			if r.sum("address", string(prefix))[0]&1 != 0 {
-				res[i/8] ^= 0x80 >> (i % 8)
-			}
-			clear(prefix)
+		keep := special(a)
+		b := r.turned(a, keep)
+		for n := 0; keep == 0 && special(b) > 0 && n < 64; n++ {
+			b = r.turned(b, 0)
 		}
-		b, _ := netip.AddrFromSlice(res)
 		return b.String()
 	})
-	if zone != "" {
-		out += "%" + r.name(zone)
+	b, err := netip.ParseAddr(out)
+	if err != nil {
+		panic("table: an address's pseudonym is none: " + out)
 	}
-	return out
+	if zone != "" {
+		b = b.WithZone(r.name(zone))
+	}
+	return b
+}
+
+// turned is a with bits from keep on turned or not.
+func (r *redactor) turned(a netip.Addr, keep int) netip.Addr {
+	in := a.AsSlice()
+	res := slices.Clone(in)
+	prefix := make([]byte, len(in)+1)
+	for i := keep; i < len(in)*8; i++ {
+		copy(prefix, in[:i/8])
+		prefix[i/8] = in[i/8] &^ (0xff >> (i % 8))
+		prefix[len(in)] = byte(i)
+		if r.sum("address", string(prefix))[0]&1 != 0 {
+			res[i/8] ^= 0x80 >> (i % 8)
+		}
+		clear(prefix)
+	}
+	b, _ := netip.AddrFromSlice(res)
+	return b
+}
+
+// specialRanges are those of RFC 6890 by which a reader tells a private,
+// shared, local or multicast address; they do not overlap.
+var specialRanges = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("224.0.0.0/4"), netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/8"), netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("ff00::/8"),
+}
+
+// special is how many bits of an address say that it is of a special range; 0
+// of no such address.
+func special(a netip.Addr) int {
+	for _, p := range specialRanges {
+		if p.Contains(a) {
+			return p.Bits()
+		}
+	}
+	return 0
 }
 
 // displayNames learns the names that stand before the URI in headers of a SIP
