@@ -49,6 +49,7 @@ type app struct {
 	guarantee  string
 	tolerance  string
 	combine    bool
+	follow     bool
 	segmenting string
 	queueBy    string
 	created    string

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +26,9 @@ func (a *app) tableCommands() []*cobra.Command {
 			GroupID: "table",
 			Args:    someInput,
 			RunE: func(_ *cobra.Command, args []string) error {
+				if a.follow {
+					return a.followTable(s.Name, args)
+				}
 				return a.printTable(s.Name, args, nil, a.narrowing(s.Name))
 			},
 			Example: fmt.Sprintf("  twtrace %s experiments/\n  twtrace %s capture.pcapng -f ndjson", strings.ReplaceAll(s.Name, "_", "-"), strings.ReplaceAll(s.Name, "_", "-")),
@@ -34,6 +38,10 @@ func (a *app) tableCommands() []*cobra.Command {
 		if s.Name == "rates" {
 			c.Flags().BoolVar(&a.combine, "combine", false, "one row of all runs that measured the same instead of a row of each; of three or more with their sustained rate")
 			c.Example += "\n  twtrace rates --combine experiments/"
+		}
+		if slices.Contains(followed, s.Name) {
+			c.Flags().BoolVar(&a.follow, "follow", false, "of a capture on standard input or a pipe: print the rows of each call when it has ended, as csv or ndjson")
+			c.Example += "\n  tcpdump -U -w - | twtrace " + s.Name + " --follow -"
 		}
 		list = append(list, c)
 	}

@@ -54,7 +54,7 @@ func Write(w io.Writer, d *Dataset, table string, f Format, v View) error {
 	b := newText(w)
 	switch f {
 	case FormatCSV:
-		b.csv(s)
+		b.csv(s, !v.Bare)
 	case FormatJSON:
 		b.json(s)
 	case FormatNDJSON:
@@ -279,15 +279,17 @@ func (b *text) json(s *selection) {
 	b.text("\n]\n")
 }
 
-func (b *text) csv(s *selection) {
-	for k, c := range s.cols {
-		if k > 0 {
-			b.text(",")
+func (b *text) csv(s *selection, header bool) {
+	if header {
+		for k, c := range s.cols {
+			if k > 0 {
+				b.text(",")
+			}
+			b.text(c.Name)
 		}
-		b.text(c.Name)
+		b.text("\n")
+		b.line()
 	}
-	b.text("\n")
-	b.line()
 	var list []byte
 	for i := range s.n {
 		row := s.row(i)

@@ -15,14 +15,16 @@ import (
 // View says which rows and columns Write writes, and how text looks.
 // The zero View is all of them, in the dataset's order.
 type View struct {
-	Columns []string       // names in the wanted order; none is all
-	Where   []Cond         // all must hold
-	Sort    []string       // column names, the first counts most; a leading - is descending, null last
-	Limit   int            // at most so many rows; 0 is all
-	Zone    *time.Location // FormatTable only: zone of the times shown; nil is UTC
-	Width   int            // FormatTable only: columns of the terminal; 0 is unlimited
-	Color   bool           // FormatTable only: bold header
-	Summary bool           // FormatTable only: a last line with the number of rows
+	Columns []string                 // names in the wanted order; none is all
+	Where   []Cond                   // all must hold
+	Sort    []string                 // column names, the first counts most; a leading - is descending, null last
+	Limit   int                      // at most so many rows; 0 is all
+	Calls   func(callID string) bool // rows of calls that it takes; nil is all rows
+	Bare    bool                     // FormatCSV only: no header, for rows that others stand before
+	Zone    *time.Location           // FormatTable only: zone of the times shown; nil is UTC
+	Width   int                      // FormatTable only: columns of the terminal; 0 is unlimited
+	Color   bool                     // FormatTable only: bold header
+	Summary bool                     // FormatTable only: a last line with the number of rows
 }
 
 type op uint8
@@ -302,7 +304,7 @@ func (s *selection) load(from, to int) {
 	}
 }
 
-func pick(d *Dataset, sp *spec, v View) (*selection, error) {
+func pick(d *Dataset, sp *spec, v View) (_ *selection, err error) {
 	s := &selection{spec: sp, rows: sp.list(d)}
 	s.total = s.rows.Len()
 	if len(v.Columns) == 0 {
@@ -347,11 +349,20 @@ func pick(d *Dataset, sp *spec, v View) (*selection, error) {
 
 	s.n = s.total
 	left, right := s.rows.cursor(), s.rows.cursor()
-	if len(tests) > 0 || len(sorts) > 0 {
+	var call *column
+	if v.Calls != nil {
+		if call, err = sp.column("call_id"); err != nil {
+			return nil, err
+		}
+	}
+	if len(tests) > 0 || len(sorts) > 0 || call != nil {
 		s.index = make([]int, 0, s.total)
 	rows:
 		for i := range s.total {
 			row := left.at(i)
+			if call != nil && !v.Calls(call.cell(row).s) {
+				continue
+			}
 			for k := range tests {
 				if !tests[k].holds(row) {
 					continue rows
