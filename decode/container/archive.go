@@ -177,9 +177,8 @@ func (w *walker) packed(f *File, a archive, prefix string, depth int) error {
 		}
 		return io.NopCloser(bytes.NewReader(files)), nil
 	}})
-	own := *f
-	own.Name = path.Join(prefix, path.Base(f.Name))
-	l.members = append(l.members, member{file: &own, order: l.count, a: archive{Unknown, a.comp}, seen: true, prefix: own.Name})
+	own := f.As(path.Join(prefix, path.Base(f.Name)))
+	l.members = append(l.members, member{file: own, order: l.count, a: archive{Unknown, a.comp}, seen: true, prefix: own.Name})
 	return l.visit(depth + 1)
 }
 
