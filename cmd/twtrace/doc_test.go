@@ -58,23 +58,9 @@ func TestDocumentation(t *testing.T) {
 	if err := os.Symlink(self, filepath.Join(bin, "twtrace")); err != nil {
 		t.Skip(err)
 	}
-	root := filepath.Join("..", "..")
-	documents, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	more, err := filepath.Glob(filepath.Join(root, "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	blocks := map[string][]block{}
-	for _, name := range append(more, documents...) {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		short := filepath.Base(name)
-		blocks[short] = markdown(short, string(text))
+	for name, text := range docFiles(t) {
+		blocks[name] = markdown(name, text)
 	}
 	f, err := parser.ParseFile(token.NewFileSet(), "main.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	if err != nil {
