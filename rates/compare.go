@@ -20,7 +20,7 @@ type Change struct {
 	X            sessions.Int
 	ExpectedPerS sessions.Float // items a second
 
-	Metric string // a column of TABLES.md
+	Metric string // a column of table rates, calls or streams
 	Unit   string
 	Sample string // what one sample is: run, call or stream
 	OldN   int

@@ -41,7 +41,7 @@ type Options struct {
 	GuaranteePerS float64      // promised rate, segments a second; 0 is 1/s
 	TolerancePct  float64      // of the expected rate; 0 is 5
 	Segmenting    string       // "", "provider", "gsm", "160"; "" is provider, else gsm
-	QueueBy       string       // "", "account", "from", "service"; "" is CLI.md's default
+	QueueBy       string       // "", "account", "from", "service"; "": calls by account; messages by service, else from
 	CallX         sessions.Int // calls between the two observed ones, when a manifest says so
 	MessageX      sessions.Int // body bytes, when a manifest says so
 	Endpoint      string       // the observed endpoint, when a manifest says so

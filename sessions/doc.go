@@ -1,8 +1,10 @@
 // Package sessions makes calls, legs, streams, arrivals and messages of the
 // events of one experiment.
 //
-// In: decode.Events, in any mix of captures and exports. Out: a Trace, the
-// rows of TABLES.md that are learned from traffic and resources.
+// In: decode.Events, in any mix of captures and exports. Out: a Trace, the rows
+// of the tables (docs/reference/tables.md) that are learned from traffic and
+// resources. Signals, streams and their seconds, of which there may be millions,
+// are packed: their method All gives a row at a time, At one of them.
 //
 // New, Add for each event, Finalize: whatever needs hindsight (which call a
 // stream belongs to, which CallSid a dialog carries, how a call ended) is
