@@ -1,12 +1,49 @@
 package rates_test
 
 import (
+	"context"
 	"fmt"
+	"io/fs"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/container"
+	"github.com/twtrace/twtrace/fixtures"
 	"github.com/twtrace/twtrace/rates"
 	"github.com/twtrace/twtrace/sessions"
 )
+
+// The whole way: from the files of a recorded run of the study, 20 calls
+// between the two that a browser saw, to the rate at which they left.
+func Example() {
+	run, err := fs.Sub(fixtures.Recorded(), "paper-calls-n20")
+	if err != nil {
+		panic(err)
+	}
+	var files []*container.File
+	err = container.Walk(run, ".", func(f *container.File) error {
+		files = append(files, f)
+		return nil
+	}, func(string, error) {})
+	if err != nil {
+		panic(err)
+	}
+	d, err := decode.Open(files, decode.Options{})
+	if err != nil {
+		panic(err)
+	}
+	b := sessions.New(d.Files(), d.Ledger())
+	for ev := range d.Events(context.Background()) {
+		b.Add(ev)
+	}
+	first, last := d.Span()
+	t := b.Finalize(d.Flows(), first, last)
+	opt := rates.Options{Posts: t.Posts, Latencies: t.Latencies}
+	for _, r := range rates.Compute(t.Arrivals, t.CallResources, t.Messages, opt) {
+		fmt.Printf("%d calls between: %.3f/s [%.3f, %.3f], %s\n", r.X.V, r.ObservedPerS.V, r.ObservedLowPerS.V, r.ObservedHighPerS.V, r.Verdict)
+	}
+	// Output:
+	// 20 calls between: 1.001/s [0.996, 1.006], meets
+}
 
 // A hundred messages queued at once, one sent each second, by a clock of whole
 // seconds.
