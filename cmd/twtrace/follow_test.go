@@ -112,7 +112,8 @@ func TestFollow(t *testing.T) {
 			slices.Sort(a)
 			slices.Sort(b)
 			if !slices.Equal(a, b) {
-				t.Errorf("%s %v: %s", e.Name(), args, firstDifference(strings.Join(b, "\n"), strings.Join(a, "\n")))
+				line, want, found := firstDifference(strings.Join(b, "\n"), strings.Join(a, "\n"))
+				t.Errorf("%s %v: row %d: want %s, found %s", e.Name(), args, line, want, found)
 			}
 		}
 	}

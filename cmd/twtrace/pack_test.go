@@ -62,7 +62,8 @@ func TestPackedIsTheWhole(t *testing.T) {
 					v.Columns = append(v.Columns, c.Name)
 				}
 				if x, y := written(t, want, s.Name, v), written(t, got, s.Name, v); x != y {
-					t.Errorf("%s differs: %s", s.Name, firstDifference(x, y))
+					line, a, b := firstDifference(x, y)
+					t.Errorf("%s differs in line %d: want %s, found %s", s.Name, line, a, b)
 				}
 			}
 		})
@@ -90,17 +91,6 @@ func written(t *testing.T, d *table.Dataset, name string, v table.View) string {
 		t.Fatal(err)
 	}
 	return b.String()
-}
-
-// firstDifference is the first line that two texts do not share.
-func firstDifference(want, got string) string {
-	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range min(len(a), len(b)) {
-		if a[i] != b[i] {
-			return "want " + a[i] + "\nfound " + b[i]
-		}
-	}
-	return "one has more lines"
 }
 
 // TestPackKeepsKeysOut: without --with-keys no line of a key log is in the file,

@@ -148,7 +148,8 @@ func TestScrubKeepsCalls(t *testing.T) {
 			} {
 				v := table.View{Columns: strings.Split(c.columns, ",")}
 				if x, y := written(t, want, c.table, v), written(t, got, c.table, v); x != y {
-					t.Errorf("%s differs: %s", c.table, firstDifference(x, y))
+					line, a, b := firstDifference(x, y)
+					t.Errorf("%s differs in line %d: want %s, found %s", c.table, line, a, b)
 				}
 			}
 		})
