@@ -95,7 +95,7 @@ func TestDocumentation(t *testing.T) {
 
 // missing names a tool of the system that a command uses and the machine lacks.
 func missing(command string) string {
-	for _, tool := range []string{"tar", "head", "cmp", "ls", "gzip", "cat"} {
+	for _, tool := range []string{"tar", "head", "cmp", "ls", "gzip", "cat", "tshark", "editcap"} {
 		if slices.Contains(strings.Fields(command), tool) {
 			if _, err := exec.LookPath(tool); err != nil {
 				return tool
