@@ -159,7 +159,7 @@ func (r *callRow) build(b *Builder, observed netip.Addr, end Time) {
 	r.File = b.files[c.pos.File]
 	first, last := c.pos.First, c.last
 	for _, l := range r.legs {
-		if l.kind == legSIP {
+		if l.kind == legSIP && l.callID != "" {
 			r.SIPCallIDs = append(r.SIPCallIDs, l.callID)
 		}
 		if !slices.Contains(r.Protocols, l.kind) {
