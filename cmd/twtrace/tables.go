@@ -128,6 +128,7 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	if len(v.Columns) == 0 {
 		v.Columns = columns
 	}
+	v.Stream = a.output == "" || a.output == "-" // what is read as it comes has no end to begin at
 	// what is asked for is checked before the work, on no rows
 	if err := table.Write(io.Discard, &table.Dataset{}, name, table.FormatCSV, v); err != nil {
 		return usageError{err}

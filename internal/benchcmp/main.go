@@ -110,6 +110,7 @@ type command struct {
 	argv []string
 	one  bool   // on one processor
 	feed string // file whose decompressor's output is its standard input
+	made string // folder that is removed before each run
 }
 
 // measure runs a command as often as wanted; ok is false when its program is
@@ -130,6 +131,12 @@ func (b *bench) measure(c command) (best measured, ok bool, err error) {
 		cmd.Env = os.Environ()
 		if c.one {
 			cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
+		}
+		if c.made != "" {
+			if err := os.RemoveAll(c.made); err != nil {
+				cancel()
+				return best, false, err
+			}
 		}
 		var said bytes.Buffer
 		cmd.Stderr = &said
@@ -281,7 +288,7 @@ func (b *bench) resources() error {
 	}
 	fmt.Printf("%d messages.\n\n", pages*each)
 	return b.table(pages*each, "messages",
-		command{name: "`twtrace batch`: tables, rates, report", argv: append([]string{b.twtrace, "batch", root}, b.out("messages")...)},
+		command{name: "`twtrace batch`: tables, rates, report", argv: append([]string{b.twtrace, "batch", root}, b.out("messages")...), made: filepath.Join(b.dir, "out-messages")},
 		command{name: "`twtrace rates`", argv: []string{b.twtrace, "rates", root, "-q", "-f", "csv"}},
 		duckdb("DuckDB `read_json` into a table", "create table m as select * from %s"),
 		duckdb("DuckDB `read_json`: count and two times, no other column read", "select count(*), min(date_sent), max(date_sent) from %s"))
@@ -363,7 +370,7 @@ func (b *bench) cost() error {
 			if err != nil {
 				err = fmt.Errorf("simulate: %w\n%s", err, out)
 			}
-			return command{argv: append([]string{b.twtrace, "batch", root, "--jobs", "1"}, b.out(fmt.Sprintf("cost-e%d", n))...), one: true}, err
+			return command{argv: append([]string{b.twtrace, "batch", root, "--jobs", "1"}, b.out(fmt.Sprintf("cost-e%d", n))...), one: true, made: filepath.Join(b.dir, fmt.Sprintf("out-cost-e%d", n))}, err
 		}},
 	} {
 		var x, seconds, peaks []float64

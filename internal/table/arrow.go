@@ -94,19 +94,32 @@ func (c *counter) Seek(offset int64, whence int) (int64, error) {
 	return c.pos, nil
 }
 
-// writeArrow writes one IPC file (Arrow columnar format, "IPC File Format"),
-// uncompressed since not every reader has a codec. A dictionary is the whole
-// enum and the same in every batch: the file format allows no growth.
-func writeArrow(w io.Writer, s *selection) error {
-	return writeArrowMem(w, s, memory.NewGoAllocator())
+// batches takes what an IPC file or an IPC stream is made of.
+type batches interface {
+	Write(arrow.Record) error
+	Close() error
 }
 
-func writeArrowMem(w io.Writer, s *selection, mem memory.Allocator) error {
+// writeArrow writes one IPC file or IPC stream (Arrow columnar format,
+// "Serialization and Interprocess Communication"), uncompressed since not every
+// reader has a codec. A dictionary is the whole enum and the same in every
+// batch: the file format allows no growth.
+func writeArrow(w io.Writer, s *selection, stream bool) error {
+	return writeArrowMem(w, s, stream, memory.NewGoAllocator())
+}
+
+func writeArrowMem(w io.Writer, s *selection, stream bool, mem memory.Allocator) error {
 	buffered := bufio.NewWriterSize(w, 256<<10)
 	sc := s.arrowSchema(true)
-	out, err := ipc.NewFileWriter(&counter{w: buffered}, ipc.WithSchema(sc), ipc.WithAllocator(mem))
-	if err != nil {
-		return fmt.Errorf("arrow: %w", err)
+	var out batches
+	if stream {
+		out = ipc.NewWriter(buffered, ipc.WithSchema(sc), ipc.WithAllocator(mem))
+	} else {
+		file, err := ipc.NewFileWriter(&counter{w: buffered}, ipc.WithSchema(sc), ipc.WithAllocator(mem))
+		if err != nil {
+			return fmt.Errorf("arrow: %w", err)
+		}
+		out = file
 	}
 	dicts := make([]arrow.Array, len(s.cols))
 	for k, c := range s.cols {
@@ -130,7 +143,7 @@ func writeArrowMem(w io.Writer, s *selection, mem memory.Allocator) error {
 	return buffered.Flush()
 }
 
-func (s *selection) writeBatch(out *ipc.FileWriter, sc *arrow.Schema, dicts []arrow.Array, from, to int, mem memory.Allocator) error {
+func (s *selection) writeBatch(out batches, sc *arrow.Schema, dicts []arrow.Array, from, to int, mem memory.Allocator) error {
 	s.load(from, to)
 	arrays := make([]arrow.Array, len(s.cols))
 	defer func() {

@@ -25,6 +25,42 @@ import (
 	"github.com/twtrace/twtrace/sessions"
 )
 
+// A stream holds what the file of the same rows holds.
+func TestArrowStream(t *testing.T) {
+	d := randomDataset(12, 20)
+	for i := range 2*arrowBatch + 10 {
+		d.Signals.Add(sessions.Signal{Experiment: "e", At: decode.Time(1e18) + decode.Time(i), Protocol: []string{"sip", "tls", ""}[i%3]})
+	}
+	for _, s := range Schemas() {
+		var stream, file bytes.Buffer
+		if err := Write(&stream, d, s.Name, FormatArrow, View{Stream: true}); err != nil {
+			t.Fatal(err)
+		}
+		if err := Write(&file, d, s.Name, FormatArrow, View{}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := ipc.NewReader(&stream)
+		if err != nil {
+			t.Fatalf("%s: %v", s.Name, err)
+		}
+		defer r.Release()
+		f, err := ipc.NewFileReader(bytes.NewReader(file.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for n := range f.NumRecords() {
+			want, err := f.Record(n)
+			if err != nil || !r.Next() || !array.RecordEqual(want, r.Record()) {
+				t.Fatalf("%s: batch %d differs; %v, %v", s.Name, n, err, r.Err())
+			}
+		}
+		if r.Next() || r.Err() != nil || !r.Schema().Equal(f.Schema()) {
+			t.Errorf("%s: more batches, or another schema; %v", s.Name, r.Err())
+		}
+	}
+}
+
 // IPC files are read back by arrow's own reader, batch by batch.
 func TestArrowReadBack(t *testing.T) {
 	d := randomDataset(11, 500)
@@ -134,7 +170,7 @@ func TestArrowMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 		mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
-		if err := writeArrowMem(new(bytes.Buffer), s, mem); err != nil {
+		if err := writeArrowMem(new(bytes.Buffer), s, false, mem); err != nil {
 			t.Fatal(err)
 		}
 		mem.AssertSize(t, 0)

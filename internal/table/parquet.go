@@ -502,7 +502,7 @@ func (sp *spec) writeDir(create func(name string) (io.WriteCloser, error), d *Da
 		asIs = asIs && !part.mended
 	}
 	if withArrow {
-		if err := write("arrow/"+sp.schema.Name+".arrow", func(w io.Writer) error { return writeArrow(w, all) }); err != nil {
+		if err := write("arrow/"+sp.schema.Name+".arrow", func(w io.Writer) error { return writeArrow(w, all, false) }); err != nil {
 			return false, err
 		}
 	}

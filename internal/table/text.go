@@ -47,7 +47,7 @@ func Write(w io.Writer, d *Dataset, table string, f Format, v View) error {
 	}
 	switch f {
 	case FormatArrow:
-		return writeArrow(w, s)
+		return writeArrow(w, s, v.Stream)
 	case FormatParquet:
 		return writeParquet(w, s)
 	}

@@ -24,6 +24,7 @@ type View struct {
 	Zone    *time.Location           // FormatTable only: zone of the times shown; nil is UTC
 	Width   int                      // FormatTable only: columns of the terminal; 0 is unlimited
 	Color   bool                     // FormatTable only: bold header
+	Stream  bool                     // FormatArrow only: an IPC stream and not an IPC file
 	Summary bool                     // FormatTable only: a last line with the number of rows
 }
 
