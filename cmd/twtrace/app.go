@@ -50,6 +50,7 @@ type app struct {
 	tolerance  string
 	combine    bool
 	follow     bool
+	noPager    bool
 	segmenting string
 	queueBy    string
 	created    string
@@ -502,6 +503,28 @@ func isTerminal(w io.Writer) (width int, ok bool) {
 		width = 100
 	}
 	return width, true
+}
+
+// terminalHeight tells whether w is a terminal, and how many lines it has.
+func terminalHeight(w io.Writer) (lines int, ok bool) {
+	f, isFile := w.(*os.File)
+	if !isFile || !term.IsTerminal(int(f.Fd())) {
+		return 0, false
+	}
+	_, lines, err := term.GetSize(int(f.Fd()))
+	if err != nil || lines < 4 {
+		lines = 24
+	}
+	return lines, true
+}
+
+// colored tells whether the terminal shows colours and the user wants them
+// (no-color.org).
+func colored() bool { return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" }
+
+// pagerFlag is of verbs that print text.
+func (a *app) pagerFlag(c *cobra.Command) {
+	c.Flags().BoolVar(&a.noPager, "no-pager", false, "on a terminal: print long output as it is, not through PAGER (default less -FRSX)")
 }
 
 // tableFormat is --format, else table on a terminal and csv in a pipe.

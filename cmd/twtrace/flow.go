@@ -50,6 +50,7 @@ func (a *app) flowCommand() *cobra.Command {
 	f.StringVarP(&a.format, "format", "f", "", "text, svg or mermaid (default text)")
 	f.StringVarP(&a.output, "output", "o", "", "file to write instead of standard output")
 	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.pagerFlag(c)
 	return c
 }
 

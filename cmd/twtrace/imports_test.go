@@ -65,6 +65,9 @@ var onlyIn = map[string]string{
 // touches the process, its flags, its log or the disk.
 var noProcess = []string{"os", "flag", "log", "os/exec", "net", "net/http"}
 
+// runs are the files of the command that run another program, and which.
+var runs = map[string]string{"verify.go": "tshark", "pager.go": "the user's pager"}
+
 func TestImportGraph(t *testing.T) {
 	root := filepath.Join("..", "..")
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
@@ -128,6 +131,9 @@ func checkFile(t *testing.T, pkg, path string) {
 			}
 			if name == p && pkg != "cmd/twtrace" {
 				t.Errorf("%s imports %s: only the command may", path, name)
+			}
+			if name == p && p == "os/exec" && runs[filepath.Base(path)] == "" {
+				t.Errorf("%s imports %s: only %v may", path, name, runs)
 			}
 		}
 	}

@@ -77,6 +77,7 @@ func (a *app) viewFlags(c *cobra.Command) {
 	f.StringArrayVar(&a.where, "where", nil, "'COL OP VALUE' with = != < <= > >= ~, or 'COL is null'; repeatable, all must hold")
 	f.StringVar(&a.sort, "sort", "", "columns to sort by, parted by commas; - before a name reverses")
 	f.IntVar(&a.limit, "limit", 0, "most rows to print")
+	a.pagerFlag(c)
 }
 
 func (a *app) view() (table.View, error) {
@@ -98,7 +99,7 @@ func (a *app) view() (table.View, error) {
 	}
 	if width, ok := isTerminal(a.stdout); ok && a.output == "" {
 		v.Width = width
-		v.Color = os.Getenv("NO_COLOR") == ""
+		v.Color = colored()
 	}
 	return v, nil
 }
@@ -209,11 +210,19 @@ func callFlag(c *cobra.Command, call *string) {
 // writeTo writes to a file, whole or not at all, or to standard output.
 func (a *app) writeTo(name string, write func(io.Writer) error) error {
 	if name == "" || name == "-" {
-		w := bufio.NewWriterSize(a.stdout, 64<<10)
-		if err := write(w); err != nil {
-			return err
+		out, done := io.Writer(a.stdout), func() error { return nil }
+		if !oneOf(a.format, "arrow", "parquet") {
+			out, done = a.terminalOutput()
 		}
-		return w.Flush()
+		w := bufio.NewWriterSize(out, 64<<10)
+		err := write(w)
+		if err == nil {
+			err = w.Flush()
+		}
+		if derr := done(); err == nil {
+			err = derr
+		}
+		return err
 	}
 	if info, err := os.Stat(name); err == nil && !a.force {
 		if info.IsDir() {

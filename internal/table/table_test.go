@@ -860,15 +860,28 @@ func TestTable(t *testing.T) {
 				t.Errorf("width %d: line of %d: %q", width, n, l)
 			}
 		}
-		if width == 80 && (!strings.HasPrefix(lines[0], "at ") || !strings.Contains(lines[0], "  kind") || !strings.Contains(lines[len(lines)-1], "more columns; --columns")) {
+		if width == 80 && (!strings.HasPrefix(lines[0], "at ") || !strings.Contains(lines[0], "  kind") || !strings.Contains(b.String(), "\nnot shown: experiment, call_id, ") || !strings.HasSuffix(b.String(), "(--columns chooses)\n")) {
 			t.Errorf("width 80:\n%s", b.String())
+		}
+	}
+	// Every column is either shown or named as not shown.
+	b.Reset()
+	if err := Write(&b, d, "signals", FormatTable, View{Width: 72}); err != nil {
+		t.Fatal(err)
+	}
+	words := strings.FieldsFunc(b.String(), func(c rune) bool { return c == ' ' || c == ',' || c == '\n' })
+	for _, s := range Schemas() {
+		for _, c := range s.Columns {
+			if s.Name == "signals" && !slices.Contains(words, c.Name) {
+				t.Errorf("column %s is neither shown nor named", c.Name)
+			}
 		}
 	}
 	b.Reset()
 	if err := Write(&b, d, "signals", FormatTable, View{Width: 60, Columns: []string{"at", "label"}}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(b.String(), "…\n") || strings.Contains(b.String(), "more column") {
+	if !strings.Contains(b.String(), "…\n") || strings.Contains(b.String(), "not shown") {
 		t.Errorf("%s", b.String())
 	}
 }

@@ -2,6 +2,7 @@ package table
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -568,9 +569,15 @@ func (b *text) table(s *selection, v View) {
 			}
 		}
 	}
-	hiddenCols := 0
+	var left []string
 	if v.Width > 0 {
-		cols, hiddenCols = fit(cols, s, v)
+		all := slices.Clone(cols)
+		cols, _ = fit(cols, s, v)
+		for _, c := range all {
+			if !slices.ContainsFunc(cols, func(x shown) bool { return x.col == c.col }) {
+				left = append(left, c.col.Name)
+			}
+		}
 	}
 	if v.Color {
 		b.text("\x1b[1m")
@@ -585,8 +592,17 @@ func (b *text) table(s *selection, v View) {
 	for i := range s.n {
 		row := s.row(i)
 		for k := range cols {
-			tmp = cols[k].appendShown(tmp[:0], cols[k].col.cell(row), zone)
+			cell := cols[k].col.cell(row)
+			tmp = cols[k].appendShown(tmp[:0], cell, zone)
+			paint := ""
+			if v.Color && cols[k].col.kind == kindEnum {
+				paint = colors[cell.s]
+			}
 			b.pad(&cols[k], tmp, k, len(cols))
+			if paint != "" && len(tmp) > 0 { // blanks around it stay as they are
+				at := bytes.LastIndex(b.buf, tmp)
+				b.buf = slices.Insert(slices.Insert(b.buf, at+len(tmp), []byte("\x1b[0m")...), at, []byte(paint)...)
+			}
 		}
 		for len(b.buf) > 0 && b.buf[len(b.buf)-1] == ' ' {
 			b.buf = b.buf[:len(b.buf)-1]
@@ -596,11 +612,7 @@ func (b *text) table(s *selection, v View) {
 			return
 		}
 	}
-	if hiddenCols == 1 {
-		b.text("(1 more column; --columns chooses)\n")
-	} else if hiddenCols > 1 {
-		b.text(fmt.Sprintf("(%d more columns; --columns chooses)\n", hiddenCols))
-	}
+	b.hidden(left, v.Width)
 	if v.Summary {
 		switch {
 		case s.n != s.total:
@@ -611,6 +623,38 @@ func (b *text) table(s *selection, v View) {
 			b.text(fmt.Sprintf("%d rows\n", s.n))
 		}
 	}
+}
+
+// colors are of the words of enums that say how something went.
+var colors = map[string]string{
+	"answered": "\x1b[32m", "meets": "\x1b[32m", "exceeds": "\x1b[32m",
+	"below": "\x1b[31m", "failed": "\x1b[31m", "error": "\x1b[31m",
+	"busy": "\x1b[33m", "rejected": "\x1b[33m", "no-answer": "\x1b[33m", "undetermined": "\x1b[33m", "warn": "\x1b[33m",
+	"no-key": "\x1b[33m", "wrong-key": "\x1b[31m",
+}
+
+// hidden names the columns that have no room, in lines of the terminal's width.
+func (b *text) hidden(names []string, width int) {
+	if len(names) == 0 {
+		return
+	}
+	line := "not shown:"
+	put := func(word string) {
+		if len(line)+1+len(word) > width && line != "" {
+			b.text(line + "\n")
+			line = " "
+		}
+		line += " " + word
+	}
+	for i, n := range names {
+		if i < len(names)-1 {
+			n += ","
+		}
+		put(n)
+	}
+	put("(--columns")
+	put("chooses)")
+	b.text(line + "\n")
 }
 
 // pad writes a cell in its column's width: numbers to the right, all else to

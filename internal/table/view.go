@@ -23,7 +23,7 @@ type View struct {
 	Bare    bool                     // FormatCSV only: no header, for rows that others stand before
 	Zone    *time.Location           // FormatTable only: zone of the times shown; nil is UTC
 	Width   int                      // FormatTable only: columns of the terminal; 0 is unlimited
-	Color   bool                     // FormatTable only: bold header
+	Color   bool                     // FormatTable only: a bold header, and colours for what went well or did not
 	Stream  bool                     // FormatArrow only: an IPC stream and not an IPC file
 	Summary bool                     // FormatTable only: a last line with the number of rows
 }
