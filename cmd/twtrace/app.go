@@ -103,6 +103,7 @@ func (a *app) root() *cobra.Command {
 	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.keysCommand(), a.verifyCommand(), a.audioCommand(), a.sliceCommand(), a.packCommand(), a.scrubCommand(), a.wiresharkCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(root))
 	root.AddCommand(a.planCommand(), a.compareCommand(), a.whatIfCommand(), a.simulateCommand())
 	root.AddCommand(a.tableCommands()...)
+	a.completions(root)
 	return root
 }
 
