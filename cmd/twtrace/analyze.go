@@ -55,7 +55,10 @@ func (a *app) analyzeInto(exps []experiment.Experiment, opt experiment.Options) 
 	if a.code == exitNothing {
 		return nil
 	}
-	return out.finish(a)
+	if err := out.finish(a); err != nil {
+		return err
+	}
+	return a.summarize(a.output)
 }
 
 func quoted(args []string) string {

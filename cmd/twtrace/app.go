@@ -51,6 +51,7 @@ type app struct {
 	combine    bool
 	follow     bool
 	noPager    bool
+	summary    bool
 	segmenting string
 	queueBy    string
 	created    string
@@ -470,6 +471,7 @@ func (a *app) outputFlags(c *cobra.Command) {
 	f.StringVarP(&a.output, "output", "o", "", "folder to write")
 	f.BoolVar(&a.force, "force", false, "write into a folder that twtrace did not make")
 	f.BoolVar(&a.arrow, "arrow", false, "also write one Arrow IPC file a table")
+	a.summaryFlag(c, "print the dataset's numbers of calls, messages and streams, the slowest rate and the worst verdict as one line of key=value")
 }
 
 // redactionKey is the content of --redact-key, or random bytes for this run.

@@ -126,7 +126,13 @@ func (a *app) batchCommand() *cobra.Command {
 			if a.output == "" {
 				return usagef("want -o DIR, the folder to write")
 			}
-			return a.batch(args, &sel)
+			if a.summary && sel.shards != "" {
+				return usagef("--summary is of a whole dataset; with --shard there is none yet")
+			}
+			if err := a.batch(args, &sel); err != nil {
+				return err
+			}
+			return a.summarize(a.output)
 		},
 	}
 	a.inputFlags(c)

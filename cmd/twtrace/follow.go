@@ -148,6 +148,8 @@ func (a *app) followView(name string) (table.Format, table.View, error) {
 		return f, v, usagef("--follow prints csv or ndjson, found --format %s", a.format)
 	case a.sort != "" || a.limit != 0:
 		return f, v, usagef("--follow prints rows as they come: not with --sort or --limit")
+	case a.summary:
+		return f, v, usagef("--follow prints rows: not with --summary")
 	case a.output != "" && a.output != "-":
 		return f, v, usagef("--follow writes to standard output: redirect it with > %s", shellQuote(a.output))
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/rand"
 	"fmt"
 	"io"
@@ -77,6 +78,7 @@ func (a *app) viewFlags(c *cobra.Command) {
 	f.StringArrayVar(&a.where, "where", nil, "'COL OP VALUE' with = != < <= > >= ~, or 'COL is null'; repeatable, all must hold")
 	f.StringVar(&a.sort, "sort", "", "columns to sort by, parted by commas; - before a name reverses")
 	f.IntVar(&a.limit, "limit", 0, "most rows to print")
+	a.summaryFlag(c, "print one line of key=value instead of rows: how many rows there are, and the numbers of the INPUTs as analyze --summary has them")
 	a.pagerFlag(c)
 }
 
@@ -141,7 +143,27 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	if narrow != nil {
 		narrow(d)
 	}
-	return a.writeTo(a.output, func(w io.Writer) error { return table.Write(w, d, name, f, v) })
+	return a.writeTo(a.output, func(w io.Writer) error {
+		if !a.summary {
+			return table.Write(w, d, name, f, v)
+		}
+		var n countLines
+		if err := table.Write(&n, d, name, table.FormatNDJSON, v); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "rows=%d ", n); err != nil {
+			return err
+		}
+		return writeSummary(w, d)
+	})
+}
+
+// countLines counts the lines that are written to it.
+type countLines int64
+
+func (n *countLines) Write(b []byte) (int, error) {
+	*n += countLines(bytes.Count(b, []byte("\n")))
+	return len(b), nil
 }
 
 // dataset analyses all experiments among the INPUTs into one Dataset, of all
