@@ -82,6 +82,7 @@ func (a *app) root() *cobra.Command {
 		Short: "Offline analysis of cloud-communication traces",
 		Long: "twtrace reads packet captures and exported Twilio resources, reconstructs calls and messages,\n" +
 			"measures queue and dequeue rates, and writes tables and an HTML report. It never uses the network.",
+		Example:       "  twtrace demo -o out\n  twtrace analyze experiment/ -o out\n  twtrace calls capture.pcapng",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       experiment.ProgramVersion(),
@@ -103,6 +104,7 @@ func (a *app) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: "main", Title: "Analysis:"}, &cobra.Group{ID: "table", Title: "Tables (one verb each; INPUT as for analyze):"})
 	root.AddCommand(a.analyzeCommand(), a.batchCommand(), a.flowCommand(), a.keysCommand(), a.verifyCommand(), a.audioCommand(), a.sliceCommand(), a.packCommand(), a.scrubCommand(), a.wiresharkCommand(), a.reportCommand(), a.demoCommand(), a.schemaCommand(), a.versionCommand(), a.completionCommand(root))
 	root.AddCommand(a.planCommand(), a.compareCommand(), a.whatIfCommand(), a.simulateCommand())
+	root.AddCommand(a.manCommand(root))
 	root.AddCommand(a.tableCommands()...)
 	a.completions(root)
 	return root
@@ -118,6 +120,7 @@ func suggest(cmd *cobra.Command, word string) string {
 func (a *app) helpCommand(root *cobra.Command) *cobra.Command {
 	return &cobra.Command{
 		Use: "help [COMMAND]", Short: "Help about a command",
+		Example: "  twtrace help analyze",
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
 			if err != nil || len(rest) > 0 {
@@ -156,6 +159,7 @@ func (a *app) completionCommand(root *cobra.Command) *cobra.Command {
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: noArgs,
+		Example: "  twtrace version",
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.stdout, "twtrace", experiment.ProgramVersion())
 			return err

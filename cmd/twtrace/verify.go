@@ -31,7 +31,7 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: "Runs the tshark that is installed on every capture among the INPUTs, with the same keys, and prints what both found.\n" +
 			"A difference that twtrace can account for by its own figures says how; any other is marked: one of the two is wrong there.\n" +
 			"docs/differences.md has those that are known. Captures inside archives and on standard input are not compared.",
-		Example: "  twtrace verify capture.pcapng keys.log\n  twtrace verify experiments/ --where 'result = differs'",
+		Example: "  twtrace verify capture.pcapng keys.log\n  twtrace verify experiments/ -f csv",
 		Args:    someInput,
 		RunE:    func(_ *cobra.Command, args []string) error { return a.verify(args) },
 	}
