@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -332,7 +333,48 @@ func shellQuote(s string) string {
 	if s != "" && strings.TrimLeftFunc(s, plain) == "" {
 		return s
 	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	if s == visible(s) && utf8.ValidString(s) {
+		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+	}
+	return quoteHidden(s)
+}
+
+// quoteHidden is shellQuote where control characters stand in s, that no
+// terminal may get, or bytes that are no text: printf makes them again. The
+// shell takes line ends off what a command prints, so those at the end stand
+// beside it.
+func quoteHidden(s string) string {
+	text := strings.TrimRight(s, "\n")
+	var b strings.Builder
+	b.WriteString(`"$(printf '`)
+	if rest, ok := strings.CutPrefix(text, "-"); ok { // else an option of printf
+		b.WriteString(`\055`)
+		text = rest
+	}
+	for len(text) > 0 {
+		r, n := utf8.DecodeRuneInString(text)
+		c := text[:n]
+		text = text[n:]
+		switch {
+		case c == "'":
+			b.WriteString(`\047`)
+		case c == `\`:
+			b.WriteString(`\\`)
+		case c == "%":
+			b.WriteString("%%")
+		case r == utf8.RuneError && n == 1 || visible(c) != c:
+			for _, x := range []byte(c) {
+				fmt.Fprintf(&b, `\%03o`, x)
+			}
+		default:
+			b.WriteString(c)
+		}
+	}
+	b.WriteString(`')"`)
+	if n := strings.Count(s[len(strings.TrimRight(s, "\n")):], "\n"); n > 0 {
+		b.WriteString("'" + strings.Repeat("\n", n) + "'")
+	}
+	return b.String()
 }
 
 // options are the analysis options that the flags give.

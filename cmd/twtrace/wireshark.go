@@ -50,7 +50,7 @@ func (a *app) wiresharkCommand() *cobra.Command {
 					}
 					switch {
 					case len(keys) > 1:
-						if _, err := fmt.Fprintf(w, "cat %s > keys-of-all.log\n", strings.Join(keys, " ")); err != nil {
+						if _, err := fmt.Fprintf(w, "cat -- %s > keys-of-all.log\n", strings.Join(keys, " ")); err != nil {
 							return err
 						}
 						line += " -o tls.keylog_file:keys-of-all.log"

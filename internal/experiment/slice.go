@@ -19,6 +19,7 @@ import (
 	"github.com/twtrace/twtrace/decode/dns"
 	"github.com/twtrace/twtrace/decode/link"
 	"github.com/twtrace/twtrace/decode/pcap"
+	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/sessions"
 )
 
@@ -86,7 +87,7 @@ func Slice(ctx context.Context, e Experiment, opt Options, callID string, w io.W
 	}
 	info := &SliceInfo{Sessions: n, Others: s.others}
 	ifaces := map[pcap.LinkType]int{}
-	comment := fmt.Sprintf("call %s from %s to %s, %s; sliced by twtrace", call.CallID, cmp.Or(call.From, "unknown"), cmp.Or(call.To, "unknown"), call.Outcome)
+	comment := table.Visible(fmt.Sprintf("call %s from %s to %s, %s; sliced by twtrace", call.CallID, cmp.Or(call.From, "unknown"), cmp.Or(call.To, "unknown"), call.Outcome))
 	for i, f := range files {
 		want := chosen[i]
 		err := eachFrame(ctx, f, func(fr *pcap.Frame) error {

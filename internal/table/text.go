@@ -407,6 +407,9 @@ func isNumber(s string) bool {
 	return s == ""
 }
 
+// Visible is s as a terminal may have it: appendVisible.
+func Visible(s string) string { return string(appendVisible(nil, s)) }
+
 // appendVisible is s for a terminal: control, format and bidirectional
 // characters and line ends are written as \u{..}, so that nothing in a capture
 // can move the cursor or turn text around.
