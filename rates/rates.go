@@ -50,6 +50,10 @@ type Options struct {
 	// What packets show beside the rows. Neither is changed or kept.
 	Posts     []sessions.Post    // in any order
 	Latencies []sessions.Latency // at most one a call
+
+	// CaptureLoss says what the capture itself lost of its signaling, as the
+	// beginning of a sentence; "" nothing. The reason of a rate of arrivals has it.
+	CaptureLoss string
 }
 
 func (o Options) guarantee() float64 {
@@ -97,8 +101,16 @@ func (q *queue) measure(opt Options) Rate {
 	m.order()
 	m.queueSide()
 	m.latency()
-	m.run.Reason = m.reason()
+	m.run.Reason = m.reason() + m.captureLoss()
 	return m.run
+}
+
+// captureLoss is what the capture's own loss means for a rate of arrivals.
+func (m *measurement) captureLoss() string {
+	if c := m.run.Clock; m.opt.CaptureLoss == "" || c == "provider" || c == "" {
+		return ""
+	}
+	return " " + m.opt.CaptureLoss + ": an arrival may have come before it was seen, or be missing; intervals and verdicts are bounds unless that happened."
 }
 
 // measurement is one queue on its way to a row.

@@ -414,6 +414,24 @@ func TestAllObserved(t *testing.T) {
 	}
 }
 
+// What the capture itself lost stands in the reason of a rate of arrivals, and
+// in no other's.
+func TestCaptureLoss(t *testing.T) {
+	const lost = "The capturing host dropped 3 packets"
+	as := paper(98, 1)
+	whole, r := Compute(as, nil, nil, Options{})[0], Compute(as, nil, nil, Options{CaptureLoss: lost})[0]
+	if r.Clock != "capture" || !strings.HasSuffix(r.Reason, " "+lost+": an arrival may have come before it was seen, or be missing; intervals and verdicts are bounds unless that happened.") {
+		t.Errorf("clock %s: %s", r.Clock, r.Reason)
+	}
+	if r.Reason = whole.Reason; r != whole {
+		t.Errorf("%+v, want %+v", r, whole)
+	}
+	ms := []sessions.Message{{SID: "a", QueuedAt: at(0), SentAt: at(1)}, {SID: "b", QueuedAt: at(0), SentAt: at(2)}}
+	if r := one(t, ms, Options{CaptureLoss: lost}); strings.Contains(r.Reason, lost) {
+		t.Errorf("clock %s: %s", r.Clock, r.Reason)
+	}
+}
+
 // Queue times of two clocks are never mixed: where not every call has a POST,
 // the resources' times are used when all have one.
 func TestOneClock(t *testing.T) {

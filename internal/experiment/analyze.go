@@ -70,7 +70,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
 	}
 	ropt := manifest.apply(opt.Rates)
-	ropt.Posts, ropt.Latencies = t.Posts, t.Latencies
+	ropt.Posts, ropt.Latencies, ropt.CaptureLoss = t.Posts, t.Latencies, captureLost(in.captures, t.Flows)
 	d := res.Data
 	d.Inputs, d.Captures, d.Ledger = in.inputs, in.captures, dec.Ledger().Rows()
 	res.Sums = e.sumsOf(d.Inputs)
@@ -122,6 +122,28 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
 	}
 	return res, nil
+}
+
+// captureLost says what the captures themselves lost of signaling, for a reason
+// of table rates; "" nothing that is known.
+func captureLost(captures []decode.Capture, flows []sessions.Flow) string {
+	var packets, bytes int64
+	for i := range captures {
+		packets += captures[i].DroppedPackets.V
+	}
+	for i := range flows {
+		switch f := &flows[i]; f.Application {
+		case "sip", "pstream", "websocket":
+			bytes += f.GapBytes
+		}
+	}
+	switch {
+	case packets > 0:
+		return "The capturing host dropped " + plural(packets, "packet", "packets")
+	case bytes > 0:
+		return "The capture misses " + plural(bytes, "byte", "bytes") + " of signaling"
+	}
+	return ""
 }
 
 func (r *Result) say(format string, args ...any) {

@@ -1682,7 +1682,10 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 			text += fmt.Sprintf("; within bursts %s %% is lost", rates.Number(s.BurstLossPct.V))
 		}
 		if c := e.captures[s.File]; c != nil && c.DroppedPackets.V > 0 {
-			text += "; the capture itself dropped packets, so that not all of it is the network's"
+			text += fmt.Sprintf("; the capture itself dropped %s, so that of these the network lost at least %d", plural(c.DroppedPackets.V, "packet", "packets"), max(0, s.Lost-c.DroppedPackets.V))
+		}
+		if r := s.RTCPFractionLost; r.Known && 100*r.V < s.LostPct.V-lossPct {
+			text += fmt.Sprintf("; the receiver reported %s %% lost: the others got there, and were missed by the capture alone", rates.Number(100*r.V))
 		}
 		add(aboutStream(s, at, "%s", text))
 	}

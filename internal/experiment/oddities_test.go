@@ -430,6 +430,8 @@ func ruleCases() map[string][]ruleCase {
 		},
 		"media-loss": {
 			{lossy(2), []string{"20 of 1000 packets (2 %) from 203.0.113.1:6000 to 203.0.113.2:7000 are missing by their sequence numbers, most in the second from 4.0 s on: 5"}},
+			{dropping(lossy(2), 7, 0.02), []string{"; the capture itself dropped 7 packets, so that of these the network lost at least 13"}},
+			{dropping(lossy(2), 70, 0), []string{"the network lost at least 0; the receiver reported 0 % lost: the others got there, and were missed by the capture alone"}},
 			{lossy(1), nil},
 		},
 		"jitter-high":  {{jittery(30.5), []string{"is 30.5 ms"}}, {jittery(30), nil}},
@@ -817,4 +819,15 @@ func TestOdditiesOfTwoQueues(t *testing.T) {
 			t.Errorf("%+v, want the only item of that number", o)
 		}
 	}
+}
+
+// dropping lets the capture of a dataset's stream drop packets, and its
+// receiver report a loss.
+func dropping(d *table.Dataset, drops int64, reported float64) *table.Dataset {
+	file := ""
+	d.Streams.Change(func(_ int, s *sessions.Stream) {
+		s.RTCPFractionLost, file = decode.Some(reported), s.File
+	})
+	d.Captures = []decode.Capture{{File: file, Packets: 1000, DroppedPackets: decode.Some(drops)}}
+	return d
 }
