@@ -520,6 +520,36 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// The table of a direction grows to 1 MiB at most, whatever the peer asks for
+// (RFC 7541, 4.2 and 6.3), and of a message 256 fields are kept.
+func TestHeaderBounds(t *testing.T) {
+	resize := func(n int) []byte { // a dynamic table size update
+		b := []byte{0x3f}
+		for n -= 31; n >= 128; n /= 128 {
+			b = append(b, byte(n%128)|0x80)
+		}
+		return append(append(b, byte(n)), get...)
+	}
+	for n, ok := range map[int]bool{1 << 20: true, 1<<20 + 1: false, 1 << 30: false} {
+		var c Conn
+		ms, errs := all(&c, true, slices.Concat(start(), pack(1, 0x5, 1, resize(n))), 1<<20)
+		if len(ms) != 1 || len(errs) != 0 || (ms[0].Malformed == 0) != ok {
+			t.Errorf("a table of %d: %q, %v; want it taken: %v", n, summary(ms), errs, ok)
+		}
+	}
+	for n, more := range map[int]int{200: 0, 300: 44} {
+		var c Conn
+		block := slices.Clone(get)
+		for range n {
+			block = append(block, 0, 1, 'x', 1, 'y')
+		}
+		ms, errs := all(&c, true, slices.Concat(start(), pack(1, 0x5, 1, block)), 1<<20)
+		if len(ms) != 1 || len(errs) != 0 || len(ms[0].Headers) != n && more == 0 || len(ms[0].Headers) > 256 || ms[0].Malformed < more {
+			t.Errorf("%d fields: %d kept, %d not, %v", n, len(ms[0].Headers), ms[0].Malformed, errs)
+		}
+	}
+}
+
 func TestLooks(t *testing.T) {
 	for _, tt := range []struct {
 		in   string
