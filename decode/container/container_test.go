@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -213,6 +214,44 @@ func TestBomb(t *testing.T) {
 	if used := after.TotalAlloc - before.TotalAlloc; used > 4<<20 {
 		t.Errorf("%d bytes allocated", used)
 	}
+}
+
+// What an archive may hold is bounded: what comes before the bound is used, the
+// rest is told.
+func TestArchiveBounds(t *testing.T) {
+	tarGz := func(n int, name func(i int) string) []byte {
+		var b bytes.Buffer
+		z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := tar.NewWriter(z)
+		for i := range n {
+			if err := w.WriteHeader(&tar.Header{Name: name(i), Mode: 0o644}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(w.Close(), z.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	try := func(data []byte, visits int, want string) {
+		t.Helper()
+		n, refused := 0, []string{}
+		err := Walk(fstest.MapFS{"a": {Data: data}}, "a", func(*File) error { n++; return nil },
+			func(name string, err error) { refused = append(refused, name+": "+err.Error()) })
+		if err != nil || n != visits || len(refused) != 1 || !strings.Contains(refused[0], want) {
+			t.Errorf("%d visited, want %d; refused %.200q, want %q; %v", n, visits, refused, want, err)
+		}
+	}
+	long := strings.Repeat("n", 4000)
+	try(tarGz(17_000, func(i int) string { return fmt.Sprintf("%s%05d", long, i) }), 64<<20/4005, "67108864 bytes of names")
+	if os.Getenv("TWTRACE_LONG") == "" {
+		return
+	}
+	try(tarGz(1_000_010, func(i int) string { return strconv.Itoa(i) }), 1_000_000, "more than 1000000 members")
+	try(gz(t, append([]byte("PK\x03\x04"), make([]byte, 256<<20)...)), 0, "zip of more than 268435456 bytes")
 }
 
 const (
