@@ -434,6 +434,37 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// So are interfaces, comments and names.
+func TestManyBlocks(t *testing.T) {
+	le := order(binary.LittleEndian)
+	in := bytes.Join([][]byte{ngSection(le), bytes.Repeat(ngInterface(le, 1, 0), 1<<16), ngPacket(le, 0, 0, []byte("x"))}, nil)
+	if got, info, err := readAll(t, bytes.NewReader(in)); err != io.EOF || len(got) != 1 || info.Interfaces != 1<<16 {
+		t.Errorf("%d frames, %d interfaces, %v", len(got), info.Interfaces, err)
+	}
+	in = bytes.Join([][]byte{ngSection(le), bytes.Repeat(ngInterface(le, 1, 0), 1<<16+1), ngPacket(le, 0, 0, []byte("x"))}, nil)
+	if _, _, err := readAll(t, bytes.NewReader(in)); err == nil || !strings.Contains(err.Error(), "want at most 65536 interfaces in a section") {
+		t.Errorf("one interface too many: %v", err)
+	}
+
+	said := ngPacket(le, 0, 0, []byte("x"), ngOption(le, 1, []byte("said")...)...)
+	var names []byte // records of one IPv4 address and a name
+	for i := range 1<<16 + 3 {
+		names = append(le.AppendUint16(le.AppendUint16(names, 1), 6), 10, byte(i>>16), byte(i>>8), byte(i), 'n', 0, 0, 0)
+	}
+	in = bytes.Join([][]byte{ngSection(le), ngInterface(le, 1, 0), bytes.Repeat(said, 10_005), ngBlock(le, 4, append(names, 0, 0, 0, 0)...)}, nil)
+	got, info, err := readAll(t, bytes.NewReader(in))
+	if err != io.EOF || len(got) != 10_005 || len(info.Comments) != 10_000 || len(info.Names) != 1<<16 {
+		t.Errorf("%d frames, %d comments, %d names, %v", len(got), len(info.Comments), len(info.Names), err)
+	}
+	counts := map[string]int64{}
+	for _, k := range info.Skipped {
+		counts[k.Reason] = k.Count
+	}
+	if counts["comment over the limit"] != 5 || counts["name over the limit"] != 3 {
+		t.Errorf("%v", counts)
+	}
+}
+
 func TestForeignFormats(t *testing.T) {
 	for head, want := range map[string]string{
 		"snoop\x00\x00\x00\x00\x00\x00\x02\x00\x00\x00\x04": "a Sun snoop capture; convert it with editcap",
