@@ -136,7 +136,11 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	if err := table.Write(io.Discard, &table.Dataset{}, name, table.FormatCSV, v); err != nil {
 		return usageError{err}
 	}
-	d, err := a.dataset(args, name, "experiments")
+	keep := []string{name, "experiments"}
+	if a.summary {
+		keep = nil // it is of all tables
+	}
+	d, err := a.dataset(args, keep...)
 	if err != nil {
 		return err
 	}
