@@ -135,7 +135,7 @@ type recentFlow struct {
 }
 
 const (
-	maxFlows    = 1 << 18
+	maxFlows    = 3 << 18
 	recentFlows = 1 << 10
 )
 

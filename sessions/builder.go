@@ -194,9 +194,8 @@ func (b *Builder) Add(ev *decode.Event) {
 }
 
 // limits are how many of each a Builder keeps; what comes beyond is counted,
-// and oddity cap-reached tells it. A flood of any one takes less than half a
-// gigabyte (TestFlood of the command); so much media lies in no capture of less
-// than 20 GB.
+// and oddity cap-reached tells it. A flood of any one takes less than 2 GiB
+// (TestFlood of the command).
 type limits struct {
 	calls     int // Call-IDs of SIP; calls of browsers
 	signals   int
@@ -213,8 +212,8 @@ type limits struct {
 
 func defaultLimits() limits {
 	return limits{
-		calls: 1 << 17, signals: 1 << 22, details: 256 << 20, seen: 1 << 22, open: 1 << 20, sources: 1 << 18, seconds: 1 << 21,
-		ends: 1 << 19, bindings: 1 << 19, names: 1 << 20, resources: 1 << 18,
+		calls: 1 << 19, signals: 1 << 22, details: 256 << 20, seen: 1 << 22, open: 1 << 20, sources: 3 << 18, seconds: 1 << 22,
+		ends: 1 << 20, bindings: 1 << 20, names: 1 << 20, resources: 1 << 21,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -105,10 +106,16 @@ func TestMaxMemory(t *testing.T) {
 	}
 	peak := func(out string, args ...string) int64 {
 		c := exec.Command(p, append([]string{"batch", in, "-o", filepath.Join(dir, out), "-q", "--jobs", "4", "--shard", "0/1"}, args...)...)
-		if msg, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, msg)
+		var msg bytes.Buffer
+		c.Stderr = &msg
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
 		}
-		return peakMemory(c.ProcessState)
+		peak := watchMemory(c.Process.Pid)
+		if err := c.Wait(); err != nil {
+			t.Fatalf("%v\n%s", err, &msg)
+		}
+		return peak()
 	}
 	free := peak("free")
 	limited := peak("limited", "--max-memory", "160MB")

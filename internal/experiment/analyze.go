@@ -105,16 +105,18 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	if err != nil {
 		return nil, &InternalError{err}
 	}
-	row.ExitCode = int64(res.Exit)
-	if len(res.Messages) > 0 && res.Exit != ExitWhole {
-		row.Problem = res.Messages[0]
-	}
 	d.Experiments = []table.Experiment{row}
 	d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t)...))
 	for i := range d.Oddities {
-		if o := &d.Oddities[i]; o.Rule == decode.RuleCap {
+		if o := &d.Oddities[i]; o.Rule == decode.RuleCap { // not all of the input is in the rows
 			res.say("%s: %s", name, o.Text)
+			if res.Exit == ExitWhole {
+				res.Exit = ExitDamaged
+			}
 		}
+	}
+	if d.Experiments[0].ExitCode = int64(res.Exit); len(res.Messages) > 0 && res.Exit != ExitWhole {
+		d.Experiments[0].Problem = res.Messages[0]
 	}
 	d.SetExperiment(name)
 	d.Sort()
