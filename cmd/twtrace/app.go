@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func (a *app) root() *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; `%s --help` lists the flags", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%w; `%s --help` lists the flags%s", err, cmd.CommandPath(), flagHint(cmd, err))}
 	})
 	root.SuggestionsMinimumDistance = 2
 	root.SetVersionTemplate("twtrace {{.Version}}\n")
@@ -114,6 +115,37 @@ func (a *app) root() *cobra.Command {
 func suggest(cmd *cobra.Command, word string) string {
 	if s := cmd.SuggestionsFor(word); len(s) > 0 {
 		return fmt.Sprintf("; did you mean %q?", s[0])
+	}
+	return ""
+}
+
+var flagLines = regexp.MustCompile(`(?m)^ +(?:-\w, +)?--([a-z-]+)`)
+
+// flagHint tells of an unknown flag what was meant, or whose it is.
+func flagHint(cmd *cobra.Command, err error) string {
+	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return ""
+	}
+	// Typing errors are told as those in verbs are.
+	flags := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, m := range flagLines.FindAllStringSubmatch(cmd.Flags().FlagUsages(), -1) {
+		flags.AddCommand(&cobra.Command{Use: m[1], Run: func(*cobra.Command, []string) {}})
+	}
+	if s := flags.SuggestionsFor(name); len(s) > 0 {
+		return fmt.Sprintf("; did you mean --%s?", s[0])
+	}
+	var verbs []string
+	for _, c := range shownCommands(cmd.Root()) {
+		if c.GroupID != "table" && c.Flags().Lookup(name) != nil {
+			verbs = append(verbs, c.Name())
+		}
+	}
+	if c, _, err := cmd.Root().Find([]string{"calls"}); err == nil && c.Flags().Lookup(name) != nil {
+		verbs = append(verbs, "tables")
+	}
+	if len(verbs) > 0 {
+		return fmt.Sprintf("; --%s is a flag of %s", name, strings.Join(verbs, ", "))
 	}
 	return ""
 }
@@ -476,7 +508,7 @@ func (a *app) displayZone() (*time.Location, error) {
 	}
 	loc, err := time.LoadLocation(a.zone)
 	if err != nil {
-		return nil, usagef("--tz: unknown time zone %q", a.zone)
+		return nil, usagef("--tz: unknown time zone %q; want a name such as UTC or Europe/Zurich", a.zone)
 	}
 	return loc, nil
 }

@@ -143,7 +143,7 @@ func (a *app) batchCommand() *cobra.Command {
 
 func oneRoot(_ *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef("want one ROOT, found %d arguments%s", len(args), quoted(args))
+		return usagef("want one ROOT, found %s%s; name the folder above the experiments, and --only GLOB for some of them", plural(int64(len(args)), "argument"), quoted(args))
 	}
 	return nil
 }

@@ -43,7 +43,7 @@ func (a *app) compareCommand() *cobra.Command {
 			"  twtrace compare old.pcapng new.pcapng -f csv",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usagef("want OLD and NEW, two datasets or INPUTs, found %d arguments%s", len(args), quoted(args))
+				return usagef("want OLD and NEW, two datasets or INPUTs, found %s%s", plural(int64(len(args)), "argument"), quoted(args))
 			}
 			if args[0] == "-" && args[1] == "-" {
 				return usagef("want - once: standard input can be read once only")

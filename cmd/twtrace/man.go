@@ -22,7 +22,7 @@ func (a *app) manCommand(root *cobra.Command) *cobra.Command {
 		Example: "  twtrace man share/man/man1",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef("want one DIR, the folder to write pages into, found %d arguments%s", len(args), quoted(args))
+				return usagef("want one DIR, the folder to write pages into, found %s%s", plural(int64(len(args)), "argument"), quoted(args))
 			}
 			return nil
 		},

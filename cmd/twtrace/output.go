@@ -3,12 +3,14 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/twtrace/twtrace/internal/experiment"
 	"github.com/twtrace/twtrace/internal/table"
@@ -61,6 +63,8 @@ func (a *app) openStaged(dir, tag string) (*output, error) {
 			o.abandon()
 			return nil, err
 		}
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil, fmt.Errorf("%s: is a file, or below one; want the name of a folder to write", dir)
 	case err != nil:
 		return nil, err
 	case len(entries) > 0 && !a.force && !isOurs(dir):

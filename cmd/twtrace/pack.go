@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -32,10 +31,6 @@ func (a *app) packCommand() *cobra.Command {
 				return usagef("--start, --end: a packed file holds all packets; `twtrace slice` takes those of a call")
 			}
 			e, opt, err := a.oneExperiment(args)
-			var many *experiment.ManyError
-			if errors.As(err, &many) {
-				return usagef("%w; name one of them", err)
-			}
 			if err != nil {
 				return err
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -34,10 +33,6 @@ func (a *app) scrubCommand() *cobra.Command {
 				return err
 			}
 			e, opt, err := a.oneExperiment(args)
-			var many *experiment.ManyError
-			if errors.As(err, &many) {
-				return usagef("%w; name one of them", err)
-			}
 			if err != nil {
 				return err
 			}

@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -147,6 +151,7 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	if narrow != nil {
 		narrow(d)
 	}
+	a.noteMissingKeys(name, d)
 	return a.writeTo(a.output, func(w io.Writer) error {
 		if !a.summary {
 			return table.Write(w, d, name, f, v)
@@ -160,6 +165,28 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 		}
 		return writeSummary(w, d)
 	})
+}
+
+// noteMissingKeys says that keys would show more: where a table of calls is
+// empty, or has only what is inferred, and sessions had none.
+func (a *app) noteMissingKeys(name string, d *table.Dataset) {
+	if a.quiet || !oneOf(name, "arrivals", "calls", "legs", "signals") {
+		return
+	}
+	for i := range d.Calls {
+		if !strings.HasPrefix(d.Calls[i].CallID, "inferred-") {
+			return
+		}
+	}
+	sessions := int64(0)
+	for i := range d.Flows {
+		if d.Flows[i].Encryption == "no-key" {
+			sessions++
+		}
+	}
+	if sessions > 0 {
+		a.say(levelInfo, "%s could not be read without keys; `twtrace keys` tells which, --keys FILE names a key log", plural(sessions, "encrypted session"))
+	}
 }
 
 // countLines counts the lines that are written to it.
@@ -219,11 +246,15 @@ func (a *app) experiments(args []string, together bool) ([]experiment.Experiment
 // oneExperiment is all INPUTs together, for verbs about one call.
 func (a *app) oneExperiment(args []string) (e experiment.Experiment, opt experiment.Options, err error) {
 	exps, opt, err := a.experiments(args, true)
+	var many *experiment.ManyError
+	if errors.As(err, &many) {
+		return e, opt, usagef("%w; name one of them, such as %s", err, shellQuote(path.Join(filepath.ToSlash(many.Label), many.Names[0])))
+	}
 	if err != nil {
 		return e, opt, err
 	}
 	if len(exps) != 1 {
-		return e, opt, fmt.Errorf("want one experiment, found %d", len(exps))
+		return e, opt, usagef("want one experiment, found %d; name one of them", len(exps))
 	}
 	return exps[0], opt, nil
 }
@@ -264,6 +295,10 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 	dir, base := splitPath(name)
 	f, err := os.CreateTemp(dir, "."+base+".*")
 	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = fmt.Errorf("%s: cannot be written into folder %s: %w", name, filepath.Clean(dir), pe.Err)
+		}
 		return err
 	}
 	defer func() {

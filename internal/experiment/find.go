@@ -261,7 +261,9 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 	if single && len(files) == 1 && len(refused) == 0 && files[0].Name == in.Name {
 		return []Experiment{{Name: stem(in.Name), Files: files}}, true, nil // a plain file, no archive
 	}
+	all := len(files)
 	files = withoutDatasets(files)
+	results := all > len(files)
 	byFolder := map[string]*Experiment{}
 	var order []string
 	at := func(dir string) *Experiment {
@@ -297,7 +299,7 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 		known = known || some
 	}
 	if !known {
-		return nil, false, fmt.Errorf("%s: holds no capture, export, key log, queue log or manifest", in.Label)
+		return nil, false, nothingHere(in.Label, results, files)
 	}
 	if !slices.ContainsFunc(order, func(dir string) bool { return is[dir] }) {
 		all := Experiment{Name: root}
@@ -357,6 +359,20 @@ func walk(in Input) (exps []Experiment, isFile bool, err error) {
 		exps = append(exps, *e)
 	}
 	return exps, false, nil
+}
+
+// nothingHere is the error for an INPUT of which nothing is of use.
+func nothingHere(label string, results bool, files []*container.File) error {
+	const holds = "%s: holds no capture, export, key log, queue log or manifest"
+	switch {
+	case results:
+		return fmt.Errorf(holds+", but the results of an earlier run: `twtrace report` draws them again, `twtrace compare` takes them, its folder tables is for other programs", label)
+	case len(files) == 0:
+		return fmt.Errorf(holds+"; it is empty", label)
+	case len(files) == 1:
+		return fmt.Errorf(holds+"; its one file, %s, is of no known kind", label, files[0].Name)
+	}
+	return fmt.Errorf(holds+"; its %d files, %s and others, are of no known kind", label, len(files), files[0].Name)
 }
 
 // folderRank lets calls, messages and keys name an experiment only when

@@ -551,7 +551,7 @@ func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 	d := new(Dataset)
 	entries, err := fs.ReadDir(fsys, "tables")
 	if err != nil {
-		return nil, fmt.Errorf("not a dataset: wanted a folder tables: %w", err)
+		return nil, fmt.Errorf("not a dataset: wanted a folder tables, as analyze and batch write it: %w", err)
 	}
 	count, known := 0, false
 	for _, e := range entries {
