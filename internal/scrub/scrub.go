@@ -315,7 +315,11 @@ func (s *Scrubber) rtcp(dst, b []byte) []byte {
 	var c rtcp.Compound
 	if rtcp.Decode(b, &c) != nil || c.Trailing > 0 || len(c.Damaged) > 0 {
 		dst = append(dst, b[:min(8, len(b))]...)
-		return s.zeros(dst, "encrypted RTCP", len(b)-min(8, len(b)))
+		dst = s.zeros(dst, "encrypted RTCP", len(b)-min(8, len(b)))
+		if len(b) >= 8+14 {
+			dst[len(dst)-14] = 0x80 // RFC 3711, 3.4: it is encrypted still
+		}
+		return dst
 	}
 	for len(b) >= 4 {
 		n := min(4+4*int(binary.BigEndian.Uint16(b[2:])), len(b))
@@ -336,6 +340,15 @@ func (s *Scrubber) rtcp(dst, b []byte) []byte {
 		dst = append(dst, b[:keep]...)
 		if b[1] == sdes {
 			dst = s.zeros(dst, "names in RTCP", n-keep)
+			if name := n - keep - 3; b[0]&31 > 0 && name > 0 && name <= 255 {
+				// one source, of a name of dashes that is as long as all there was
+				dst[len(dst)-n] = b[0]&0xe0 | 1
+				item := dst[len(dst)-n+keep:]
+				item[0], item[1] = 1, byte(name)
+				for i := range name {
+					item[2+i] = '-'
+				}
+			}
 		} else {
 			dst = s.zeros(dst, "texts in RTCP", n-keep)
 		}

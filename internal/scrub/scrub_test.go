@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/twtrace/twtrace/decode/link"
+	"github.com/twtrace/twtrace/decode/rtcp"
 	"github.com/twtrace/twtrace/decode/sip"
 	"github.com/twtrace/twtrace/decode/tcp"
 )
@@ -216,6 +217,19 @@ func TestHTTP(t *testing.T) {
 		if !bytes.Contains(out, []byte(s)) {
 			t.Errorf("%q is not there:\n%s", s, out)
 		}
+	}
+}
+
+// Reports stay, names of sources go, and what is left is RTCP.
+func TestRTCP(t *testing.T) {
+	in := "\x80\xc9\x00\x01\x01\x02\x03\x04" + "\x81\xca\x00\x05\x01\x02\x03\x04\x01\x0dalice@example\x00"
+	out := New(fakes{}).rtcp(nil, []byte(in))
+	var c rtcp.Compound
+	if err := rtcp.Decode(out, &c); err != nil || len(c.Damaged) > 0 || c.Trailing > 0 || c.Packets != 2 || len(out) != len(in) {
+		t.Errorf("%v, %+v: %x", err, c, out)
+	}
+	if bytes.Contains(out, []byte("alice")) || !bytes.HasPrefix(out, []byte(in[:8])) || !bytes.Contains(out, []byte("-------------")) {
+		t.Errorf("%q", out)
 	}
 }
 
