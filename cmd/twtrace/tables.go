@@ -140,7 +140,7 @@ func (a *app) printTable(name string, args, columns []string, narrow func(*table
 	if err := table.Write(io.Discard, &table.Dataset{}, name, table.FormatCSV, v); err != nil {
 		return usageError{err}
 	}
-	keep := []string{name, "experiments"}
+	keep := []string{name, "experiments", "calls", "flows"} // noteMissingKeys looks at these
 	if a.summary {
 		keep = nil // it is of all tables
 	}
