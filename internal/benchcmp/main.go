@@ -247,28 +247,45 @@ func (b *bench) plain() error {
 		command{name: "`sngrep -N -q -I`", argv: []string{"sngrep", "-N", "-q", "-I", file}})
 }
 
-// encrypted is WebSocket signaling within TLS 1.3, with its key log.
+// encrypted is signaling within TLS, with its key log: the recorded calls of a
+// browser, and WebSocket messages and nothing else.
 func (b *bench) encrypted() error {
+	recorded := filepath.Join("fixtures", "recorded", "browser-incoming")
+	copies := b.size(300, 10)
+	calls, err := b.load(fmt.Sprintf("browser-%d.pcap", copies), "-from", filepath.Join(recorded, "capture.pcapng.gz"), "-copies", strconv.Itoa(copies))
+	if err != nil {
+		return err
+	}
+	fmt.Printf("A browser's call of the lab, %d times: WebSocket, HTTP/2 and SRTP.\n\n", copies)
+	if err := b.decrypt(copies, "calls", calls, filepath.Join(recorded, "keys.log")); err != nil {
+		return err
+	}
 	for _, c := range []struct{ conns, messages, size int }{{b.size(200, 10), 300, 1434}, {b.size(200, 10), b.size(3000, 300), 60}} {
 		file, err := b.load(fmt.Sprintf("tls-%d-%d-%d.pcap", c.conns, c.messages, c.size), "-tls", strconv.Itoa(c.conns), "-messages", strconv.Itoa(c.messages), "-size", strconv.Itoa(c.size))
 		if err != nil {
 			return err
 		}
-		keys := "tls.keylog_file:" + file + ".keys"
-		signals := []string{b.twtrace, "signals", file, "--keys", file + ".keys", "-q", "-f", "csv", "--force", "-o", filepath.Join(b.dir, "signals.csv")}
 		n := 2 * c.conns * c.messages
-		fmt.Printf("%d messages of %d bytes.\n\n", n, c.size)
-		err = b.table(n, "messages",
-			command{name: "`twtrace signals -f csv`, one processor", argv: signals, one: true},
-			command{name: "`twtrace signals -f csv`", argv: signals},
-			command{name: "`tshark -q -z io,stat,0,websocket`: decrypted and counted", argv: []string{"tshark", "-q", "-o", keys, "-z", "io,stat,0,websocket", "-r", file}},
-			command{name: "`tshark -Y websocket -T fields -e websocket.payload`: decrypted and printed", argv: []string{"tshark", "-o", keys, "-r", file, "-Y", "websocket", "-T", "fields", "-e", "frame.number", "-e", "websocket.payload"}})
-		if err != nil {
+		fmt.Printf("\n%d WebSocket messages of %d bytes.\n\n", n, c.size)
+		if err := b.decrypt(n, "messages", file, file+".keys"); err != nil {
 			return err
 		}
-		fmt.Println()
 	}
 	return nil
+}
+
+// decrypt prints what is in each message, and what it takes only to count them.
+func (b *bench) decrypt(units int, of, file, keys string) error {
+	signals := []string{b.twtrace, "signals", file, "--keys", keys, "-q", "-f", "csv", "--force", "-o", filepath.Join(b.dir, "signals.csv")}
+	tshark := func(args ...string) []string {
+		return append([]string{"tshark", "-o", "tls.keylog_file:" + keys, "-r", file}, args...)
+	}
+	return b.table(units, of,
+		command{name: "`twtrace signals -f csv`", argv: signals},
+		command{name: "the same on one processor", argv: signals, one: true},
+		command{name: "`tshark -T fields`: each message's text, path and status", argv: tshark("-Y", "websocket or http or http2", "-T", "fields", "-e", "frame.number", "-e", "websocket.payload.text",
+			"-e", "http2.headers.path", "-e", "http2.headers.status", "-e", "http.request.uri")},
+		command{name: "`tshark -q -z io,stat,0,websocket,http2`: decrypted and counted, nothing printed", argv: tshark("-q", "-z", "io,stat,0,websocket,http2")})
 }
 
 // resources are exported list pages of messages.
