@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/bits"
 	"path"
 	"slices"
 	"strings"
@@ -41,42 +40,7 @@ const textsAtOnce = 4 << 10
 // writeParquet writes a selection as one Parquet file. package parquet/file is
 // used and not pqarrow, which would link gRPC and triple the binary.
 func writeParquet(w io.Writer, s *selection) error {
-	return writeParquetMem(w, s, new(reused))
-}
-
-// reused is memory that is given out again once the library gave it back:
-// buffers of the same sizes for each column. It holds those of one file.
-type reused struct{ free [64][][]byte } // by the logarithm of the size
-
-func (r *reused) Allocate(size int) []byte {
-	k := bits.Len(uint(max(size, 64) - 1))
-	n := len(r.free[k])
-	if n == 0 {
-		return make([]byte, size, 1<<k)
-	}
-	b := r.free[k][n-1][:size]
-	r.free[k] = r.free[k][:n-1]
-	clear(b)
-	return b
-}
-
-func (r *reused) Reallocate(size int, b []byte) []byte {
-	if size <= cap(b) {
-		if n := len(b); size > n {
-			clear(b[n:size])
-		}
-		return b[:size]
-	}
-	more := r.Allocate(size)
-	copy(more, b)
-	r.Free(b)
-	return more
-}
-
-func (r *reused) Free(b []byte) {
-	if k := bits.Len(uint(cap(b))) - 1; cap(b) > 0 && cap(b) == 1<<k {
-		r.free[k] = append(r.free[k], b)
-	}
+	return writeParquetMem(w, s, memory.NewGoAllocator())
 }
 
 func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error) {
