@@ -26,7 +26,7 @@ type jsonDecoder struct {
 	cut       bool  // the cut resource of the present damage is counted
 	cutEnd    int64 // where the last cut resource was damaged
 	high      int64 // how far lost has counted what it passed over
-	string    int64 // offset of the last string's opening quote; -1 when tried again
+	string    int64 // offset of the last string's opening quote; -1 when there was none, or it was tried again
 }
 
 // Form names.
@@ -39,7 +39,7 @@ const (
 )
 
 func (d *decoder) json() {
-	j := &jsonDecoder{decoder: d, scratch: make([]byte, 0, 4096)}
+	j := &jsonDecoder{decoder: d, scratch: make([]byte, 0, 4096), string: -1}
 	j.texts()
 	switch {
 	case d.stats.Pages > 0:
