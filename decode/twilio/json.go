@@ -104,13 +104,13 @@ func (j *jsonDecoder) lost() {
 			continue
 		}
 		j.readKey, j.cut = false, false
-		from := j.in.off()
+		from, passed := j.in.off(), j.stats.PassedOver
 		if lineStart {
 			j.top++
 		}
 		if !j.object(0, 0, lineStart) && j.stop == nil {
 			off := j.in.off()
-			j.stats.PassedOver += max(0, off-max(from, j.high))
+			j.stats.PassedOver = passed + max(0, off-max(from, j.high)) // with what was passed over inside
 			j.high = max(j.high, off)
 			j.rewind()
 		}
@@ -237,8 +237,10 @@ func (j *jsonDecoder) elements(depth, objs int, rec bool) bool {
 		if c == '.' || c == ']' { // "..." of documentation, or a trailing comma
 			j.fail("an element")
 			for c == '.' {
+				if j.in.off() >= j.high {
+					j.stats.PassedOver++
+				}
 				j.in.pos++
-				j.stats.PassedOver++
 				if c, ok = j.next(); !ok {
 					return false
 				}
