@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/twtrace/twtrace/decode"
@@ -73,23 +74,35 @@ func recordings(t *testing.T) map[string]string {
 // TestSecretsStayIn looks for every secret that the recorded traffic holds in
 // everything that is written of it.
 func TestSecretsStayIn(t *testing.T) {
-	roots := recordings(t)
-	found := 0
-	for name, root := range roots {
-		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
-			secrets := secretsIn(t, root)
-			found += len(secrets)
-			written := everything(t, root)
-			for _, s := range secrets {
-				if strings.Contains(written, s) {
-					t.Errorf("a secret of %d characters that begins with %q was written", len(s), s[:min(6, len(s))])
-				}
+	var found atomic.Int64
+	eachRecording(t, func(t *testing.T, root string) {
+		secrets := secretsIn(t, root)
+		found.Add(int64(len(secrets)))
+		written := everything(t, root)
+		for _, s := range secrets {
+			if strings.Contains(written, s) {
+				t.Errorf("a secret of %d characters that begins with %q was written", len(s), s[:min(6, len(s))])
 			}
-		})
+		}
+	})
+	if found.Load() < 10 {
+		t.Errorf("only %d secrets were found in the traffic: the test looks in the wrong place", found.Load())
 	}
-	if found < 10 {
-		t.Errorf("only %d secrets were found in the traffic: the test looks in the wrong place", found)
-	}
+}
+
+// eachRecording tests every recording, side by side, and returns when all are
+// done.
+func eachRecording(t *testing.T, test func(t *testing.T, root string)) (n int) {
+	roots := recordings(t)
+	t.Run("of", func(t *testing.T) {
+		for name, root := range roots {
+			t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
+				t.Parallel()
+				test(t, root)
+			})
+		}
+	})
+	return len(roots)
 }
 
 // secretsIn collects the secrets that stand in a run's decoded traffic.
@@ -203,26 +216,24 @@ func TestRedactHidesEverything(t *testing.T) {
 	if err := os.WriteFile(key, []byte("sixteen bytes and more"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	looked, roots := 0, recordings(t)
-	for name, root := range roots {
-		t.Run(strings.ReplaceAll(name, "/", "_"), func(t *testing.T) {
-			originals := identities(t, root)
-			looked += len(originals)
-			written := everything(t, root, "--redact", "--redact-key", key)
-			for _, s := range originals {
-				if i := strings.Index(written, s); i >= 0 {
-					t.Errorf("%q was written: ...%q", s, written[max(0, i-60):min(len(written), i+len(s)+20)])
-				}
+	var looked atomic.Int64
+	n := eachRecording(t, func(t *testing.T, root string) {
+		originals := identities(t, root)
+		looked.Add(int64(len(originals)))
+		written := everything(t, root, "--redact", "--redact-key", key)
+		for _, s := range originals {
+			if i := strings.Index(written, s); i >= 0 {
+				t.Errorf("%q was written: ...%q", s, written[max(0, i-60):min(len(written), i+len(s)+20)])
 			}
-		})
-	}
-	t.Logf("%d values in %d recordings", looked, len(roots))
-	least := 180 // the fixtures hold that many
-	if len(roots) > 50 {
+		}
+	})
+	t.Logf("%d values in %d recordings", looked.Load(), n)
+	least := int64(180) // the fixtures hold that many
+	if n > 50 {
 		least = 1000 // and the lab, where it is
 	}
-	if looked < least {
-		t.Errorf("only %d values were looked for in %d recordings, want %d", looked, len(roots), least)
+	if looked.Load() < least {
+		t.Errorf("only %d values were looked for in %d recordings, want %d", looked.Load(), n, least)
 	}
 }
 
