@@ -328,7 +328,7 @@ func (b *bench) compressed() error {
 	return b.table(calls*107, "packets",
 		command{name: "`twtrace calls`, plain", argv: calc(file)},
 		command{name: "zstd", argv: calc(file + ".zst")},
-		command{name: "`zstd -dc | twtrace calls -`", argv: calc("-"), feed: file + ".zst"},
+		command{name: "`zstd -dc \\| twtrace calls -`", argv: calc("-"), feed: file + ".zst"},
 		command{name: "gzip", argv: calc(file + ".gz")})
 }
 
