@@ -211,7 +211,7 @@ func (p *followPrinter) settled(d *table.Dataset, idle bool) error {
 	}
 	sums, err := p.sums(d, func(id string) bool { return ended[id] })
 	for id := range ended {
-		p.printed[id] = sums[csvID(id)]
+		p.printed[id] = sums[table.ReadCSV(id)]
 	}
 	return err
 }
@@ -223,7 +223,7 @@ func (p *followPrinter) rest(d *table.Dataset) error {
 		return err
 	}
 	for id, was := range p.printed {
-		if sums[csvID(id)] != was {
+		if sums[table.ReadCSV(id)] != was {
 			p.changed++
 		}
 	}
@@ -281,14 +281,6 @@ func (p *followPrinter) sums(d *table.Dataset, calls func(string) bool) (map[str
 		id := strings.Clone(row[0])
 		sums[id] = sums[id]*31 + h.Sum64()
 	}
-}
-
-// csvID is an id as CSV shows it.
-func csvID(id string) string {
-	if id != "" && strings.ContainsRune("=+-@\t", rune(id[0])) {
-		return "'" + id
-	}
-	return id
 }
 
 // spool is what came of a pipe so far, as a file system of one file.

@@ -982,3 +982,21 @@ func TestAppendTime(t *testing.T) {
 		check(int64(r.Uint64()))
 	}
 }
+
+// ReadCSV says what comes out of the CSV that is written.
+func TestReadCSV(t *testing.T) {
+	for _, text := range append(slices.Clone(hostile), "-5", "+1@x", "'=x", "@", "1e5", "-1e5") {
+		if text == "" || strings.ContainsRune(text, '\r') {
+			continue // a reader makes a line end of it
+		}
+		d := &Dataset{Oddities: []sessions.Oddity{{Experiment: "e", Rule: "r", At: 1, Text: text}}}
+		var b bytes.Buffer
+		if err := Write(&b, d, "oddities", FormatCSV, View{Columns: []string{"text"}}); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(&b).ReadAll()
+		if err != nil || len(rows) != 2 || rows[1][0] != ReadCSV(text) {
+			t.Errorf("%q is read as %q, told is %q; %v", text, rows, ReadCSV(text), err)
+		}
+	}
+}

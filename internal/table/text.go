@@ -342,7 +342,7 @@ func appendCSV(b []byte, s string) []byte {
 	if s == "" {
 		return b
 	}
-	guard := strings.IndexByte("=+-@\t", s[0]) >= 0 && !isNumber(s)
+	guard := formula(s)
 	if !guard && s[0] != ' ' && s[0] != '\t' && !quotes(s) {
 		return append(b, s...)
 	}
@@ -358,6 +358,18 @@ func appendCSV(b []byte, s string) []byte {
 		b = append(append(b, s[:i+1]...), '"')
 		s = s[i+1:]
 	}
+}
+
+// formula tells text that a spreadsheet would take for one; s is not "".
+func formula(s string) bool { return strings.IndexByte("=+-@\t", s[0]) >= 0 && !isNumber(s) }
+
+// ReadCSV is s as who reads the CSV that is written here gets it: with a '
+// before what a spreadsheet would take for a formula.
+func ReadCSV(s string) string {
+	if s != "" && formula(s) {
+		return "'" + s
+	}
+	return s
 }
 
 // quotes tells whether s must stand in quotes. A long text is searched for each
