@@ -563,12 +563,7 @@ func (d *Decoder) frame(s *source) {
 	f.Packets[dir]++
 	f.Bytes[dir] += int64(p.IPLen)
 	ev := &d.event
-	if ev.Kind == EventRTP { // what most packets follow: all that datagram set is taken back
-		ev.Kind, ev.RTP, ev.Decrypted = 0, nil, false
-	} else {
-		*ev = Event{}
-	}
-	ev.Time, ev.Pos, ev.Flow, ev.Dir, ev.WireLen = now, Pos{File: s.index, Frame: fr.Number, First: fr.Number}, f, dir, p.WireLen
+	*ev = Event{Time: now, Pos: Pos{File: s.index, Frame: fr.Number, First: fr.Number}, Flow: f, Dir: dir, WireLen: p.WireLen}
 	switch p.Proto {
 	case protoUDP:
 		d.datagram(p.Payload)

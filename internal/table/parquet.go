@@ -149,12 +149,13 @@ func (s *selection) dictionaries() []*column {
 				all[k] += c.textBytes(row)
 			}
 		}
+		var left []*column
 		for k, c := range texts {
-			if c != nil && !fits(all[k]) && !fits(s.distinct(c, from, to)) {
-				texts[k] = nil
+			if fits(all[k]) || fits(s.distinct(c, from, to)) {
+				left = append(left, c)
 			}
 		}
-		texts, all = slices.DeleteFunc(texts, func(c *column) bool { return c == nil }), all[:len(texts)]
+		texts = left
 	}
 	return texts
 }
