@@ -552,6 +552,12 @@ func (a *app) outputFlags(c *cobra.Command) {
 	a.summaryFlag(c, "print the dataset's numbers of calls, messages and streams, the slowest rate and the worst verdict as one line of key=value")
 }
 
+// fileFlags name the file that a verb writes.
+func (a *app) fileFlags(c *cobra.Command, usage string) {
+	c.Flags().StringVarP(&a.output, "output", "o", "", usage)
+	c.Flags().BoolVar(&a.force, "force", false, "overwrite that file")
+}
+
 // redactionKey is the content of --redact-key, or random bytes for this run.
 func (a *app) redactionKey() ([]byte, error) {
 	if !a.redact {

@@ -300,8 +300,7 @@ func runOptions(opt experiment.Options, e *table.Experiment) experiment.Options 
 func (a *app) gridFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&a.format, "format", "f", "", "table, csv, json or ndjson (default: table on a terminal, csv in a pipe)")
-	f.StringVarP(&a.output, "output", "o", "", "file to write instead of standard output")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write instead of standard output")
 }
 
 func (a *app) gridFormat() (table.Format, error) {

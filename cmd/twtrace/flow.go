@@ -48,8 +48,7 @@ func (a *app) flowCommand() *cobra.Command {
 	f.StringVar(&opt.CallID, "call", "", "call_id of the one call to draw")
 	f.StringVar(&opt.By, "by", "", "scenario: the typical ladder of each")
 	f.StringVarP(&a.format, "format", "f", "", "text, svg or mermaid (default text)")
-	f.StringVarP(&a.output, "output", "o", "", "file to write instead of standard output")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write instead of standard output")
 	a.pagerFlag(c)
 	return c
 }
@@ -112,8 +111,7 @@ func (a *app) reportCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.StringVarP(&a.output, "output", "o", "", "file to write (default: report.html in the dataset)")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write (default: report.html in the dataset)")
 	f.StringVar(&a.zone, "tz", "", "time zone of what is shown")
 	return c
 }

@@ -45,10 +45,7 @@ func (a *app) packCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, d := range info.Damaged {
-				a.say(levelWarn, "%s; the packets before it are in", d)
-				a.code = exitDamaged
-			}
+			a.sayDamaged(info.Damaged)
 			if a.quiet {
 				return nil
 			}
@@ -65,7 +62,14 @@ func (a *app) packCommand() *cobra.Command {
 	a.inputFlags(c)
 	f := c.Flags()
 	f.BoolVar(&keys, "with-keys", false, "put the key logs and the captures' own secrets into the file")
-	f.StringVarP(&a.output, "output", "o", "", "file to write")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write")
 	return c
+}
+
+// sayDamaged tells which captures a file has only a part of.
+func (a *app) sayDamaged(list []string) {
+	for _, d := range list {
+		a.say(levelWarn, "%s; the packets before it are in", d)
+		a.code = exitDamaged
+	}
 }

@@ -44,10 +44,7 @@ func (a *app) scrubCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, d := range info.Damaged {
-				a.say(levelWarn, "%s; the packets before it are in", d)
-				a.code = exitDamaged
-			}
+			a.sayDamaged(info.Damaged)
 			if a.quiet {
 				return nil
 			}
@@ -62,8 +59,6 @@ func (a *app) scrubCommand() *cobra.Command {
 		},
 	}
 	a.inputFlags(c)
-	f := c.Flags()
-	f.StringVarP(&a.output, "output", "o", "", "file to write")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write")
 	return c
 }

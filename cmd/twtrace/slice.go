@@ -52,9 +52,7 @@ func (a *app) sliceCommand() *cobra.Command {
 		},
 	}
 	a.inputFlags(c)
-	f := c.Flags()
 	callFlag(c, &call)
-	f.StringVarP(&a.output, "output", "o", "", "file to write")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write")
 	return c
 }

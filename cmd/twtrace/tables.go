@@ -76,8 +76,7 @@ func aliases(name string) []string {
 func (a *app) viewFlags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVarP(&a.format, "format", "f", "", "table, csv, json, ndjson, arrow or parquet (default: table on a terminal, csv in a pipe)")
-	f.StringVarP(&a.output, "output", "o", "", "file to write instead of standard output")
-	f.BoolVar(&a.force, "force", false, "overwrite that file")
+	a.fileFlags(c, "file to write instead of standard output")
 	f.StringVar(&a.columns, "columns", "", "columns to print, parted by commas")
 	f.StringArrayVar(&a.where, "where", nil, "'COL OP VALUE' with = != < <= > >= ~, or 'COL is null'; repeatable, all must hold")
 	f.StringVar(&a.sort, "sort", "", "columns to sort by, parted by commas; - before a name reverses")
