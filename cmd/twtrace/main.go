@@ -25,7 +25,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // who interrupts twice does not wait for the cleaning up
-	if os.Getenv("GOGC") == "" {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		paceGC(&paced{})
 	}
 	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
@@ -33,23 +33,35 @@ func main() {
 	os.Exit(code)
 }
 
-// Garbage may lie beside what lives: 20 % of it, or 16 MB where that is more.
-// Packets make none and most of what lives is packed bytes, so that an analysis
-// of 20 000 calls takes a third less memory than at Go's 100 %; a small one
-// would spend a tenth of its time collecting next to nothing.
+// Garbage may lie beside what lives: a quarter of it, or 20 MB where that is
+// more, and always until the process is as large as it was before. A limit of
+// all memory says that, and a percentage of the heap does not: in an analysis of
+// 20 000 calls it halves the collections, at the same peak.
 const (
-	gcPercent = 20
-	gcAtLeast = 16 << 20
+	gcShare   = 4        // of what lives, that part
+	gcAtLeast = 20 << 20 // bytes
+	gcBeside  = 16 << 20 // what the runtime takes beside the heap
 )
 
 // paced dies in every collection, and lives again after paceGC.
-type paced struct{ _ *byte }
+type paced struct {
+	_     *byte
+	limit int64 // bytes, as it was set last
+}
 
-// paceGC sets the percentage by what the last collection left.
+// paceGC sets the limit by what the last collection left. It never falls. Under
+// --max-memory the limit is the user's.
 func paceGC(p *paced) {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	debug.SetGCPercent(int(max(gcPercent, gcAtLeast*100/max(live[0].Value.Uint64(), 4<<20))))
+	if p.limit != 0 && debug.SetMemoryLimit(-1) != p.limit {
+		debug.SetGCPercent(100 / gcShare)
+		return
+	}
+	read := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(read)
+	live := int64(read[0].Value.Uint64())
+	p.limit = max(p.limit, live+max(live/gcShare, gcAtLeast)+gcBeside)
+	debug.SetMemoryLimit(p.limit)
+	debug.SetGCPercent(-1)
 	runtime.SetFinalizer(p, paceGC)
 }
 
