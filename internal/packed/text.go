@@ -34,6 +34,14 @@ func (t Text) String() string {
 	return string(t.block.bytes()[t.off : t.off+t.n])
 }
 
+// Append appends the text to b.
+func (t Text) Append(b []byte) []byte {
+	if t.n == 0 {
+		return b
+	}
+	return append(b, t.block.bytes()[t.off:t.off+t.n]...)
+}
+
 // blockSize is how many bytes of texts are compressed together: a text is had
 // in some 10 µs, and larger blocks hardly get smaller.
 const blockSize = 64 << 10

@@ -16,6 +16,9 @@ import (
 	"sync"
 	"unsafe"
 
+	"github.com/apache/arrow/go/v17/arrow"
+	"github.com/apache/arrow/go/v17/arrow/array"
+	"github.com/apache/arrow/go/v17/arrow/bitutil"
 	"github.com/apache/arrow/go/v17/arrow/ipc"
 	"github.com/apache/arrow/go/v17/arrow/memory"
 	"github.com/apache/arrow/go/v17/parquet"
@@ -67,7 +70,8 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1),
 	}
-	for _, c := range s.dictionaries() {
+	coded := s.dictionaries()
+	for _, c := range coded {
 		name := c.Name
 		if c.kind == kindTexts {
 			name += ".list.element"
@@ -101,8 +105,13 @@ func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error
 			if c.packed {
 				step = textsAtOnce
 			}
+			p.arena = p.arena[:0] // the library's statistics of a column alias its texts
+			write := p.write
+			if !c.packed && !c.kind.list() && slices.Contains(coded, c) {
+				write = p.writeCoded
+			}
 			for i := from; i < to; i += step {
-				if err := p.write(cw, s, c, i, min(to, i+step)); err != nil {
+				if err := write(cw, s, c, i, min(to, i+step)); err != nil {
 					return fmt.Errorf("parquet: column %s: %w", c.Name, err)
 				}
 			}
@@ -301,6 +310,8 @@ type columns struct {
 	bools  []bool
 	def    []int16
 	rep    []int16
+	coding coding
+	arena  []byte // of the column's texts that were packed
 }
 
 func (p *columns) write(cw file.ColumnChunkWriter, s *selection, c *column, from, to int) error {
@@ -308,7 +319,12 @@ func (p *columns) write(cw file.ColumnChunkWriter, s *selection, c *column, from
 	p.def, p.rep = p.def[:0], p.rep[:0]
 	nullable := c.Nullable || c.kind == kindFloat
 	for i := from; i < to; i++ {
-		v := c.cell(s.row(i))
+		var v cell
+		if row := s.row(i); c.packed {
+			v = p.unpacked(c, row)
+		} else {
+			v = c.cell(row)
+		}
 		s.mended = s.mended || v.mended
 		if nullable {
 			if v.null {
@@ -356,11 +372,113 @@ func (p *columns) write(cw file.ColumnChunkWriter, s *selection, c *column, from
 	case *file.BooleanColumnChunkWriter:
 		_, err = w.WriteBatch(p.bools, def, rep)
 	case *file.ByteArrayColumnChunkWriter:
+		if room, ok := w.CurrentEncoder().(interface{ ReserveForWrite(int) }); ok { // else it doubles its buffer again and again
+			size := 0
+			for _, t := range p.texts {
+				size += 4 + len(t)
+			}
+			room.ReserveForWrite(min(size, int(maxReserved)))
+		}
 		_, err = w.WriteBatch(p.texts, def, rep)
 	default:
 		err = fmt.Errorf("unexpected writer %T", cw)
 	}
 	return err
+}
+
+// coding numbers the texts of a column in a row group by their first
+// appearance. The library does the same, with an allocation for each row.
+type coding struct {
+	numbers map[string]int32
+	recent  [512]coded // by where the text lies: most come again from the same place
+	values  []parquet.ByteArray
+	rows    []int32 // number of each row's text; 0 where it is null
+	valid   []byte  // bitmap of rows that are not null
+	offsets []int32 // of values in texts
+	texts   []byte
+}
+
+type coded struct {
+	text   string
+	number int32
+}
+
+func (d *coding) reset(rows int) {
+	clear(d.numbers)
+	clear(d.recent[:])
+	d.values, d.rows = d.values[:0], d.rows[:0]
+	d.valid = append(d.valid[:0], make([]byte, bitutil.BytesForBits(int64(rows)))...)
+}
+
+func (d *coding) add(text string) {
+	at := unsafe.StringData(text)
+	last := &d.recent[(uintptr(unsafe.Pointer(at))>>4^uintptr(unsafe.Pointer(at))>>13)%uintptr(len(d.recent))]
+	if at == nil || unsafe.StringData(last.text) != at || len(last.text) != len(text) {
+		n, known := d.numbers[text]
+		if !known {
+			if d.numbers == nil {
+				d.numbers = map[string]int32{}
+			}
+			n = int32(len(d.values))
+			d.numbers[text] = n
+			d.values = append(d.values, alias(text))
+		}
+		*last = coded{text, n}
+	}
+	bitutil.SetBit(d.valid, len(d.rows))
+	d.rows = append(d.rows, last.number)
+}
+
+// writeCoded writes the rows of a row group, of a column of texts that has a
+// dictionary.
+func (p *columns) writeCoded(cw file.ColumnChunkWriter, s *selection, c *column, from, to int) error {
+	d := &p.coding
+	d.reset(to - from)
+	p.def = p.def[:0]
+	for i := from; i < to; i++ {
+		v := c.cell(s.row(i))
+		s.mended = s.mended || v.mended
+		if v.null {
+			d.rows = append(d.rows, 0)
+			p.def = append(p.def, 0)
+			continue
+		}
+		d.add(v.s)
+		p.def = append(p.def, 1)
+	}
+	var def []int16
+	if c.Nullable {
+		def = p.def
+	}
+	d.texts, d.offsets = d.texts[:0], append(d.offsets[:0], 0)
+	for _, v := range d.values {
+		d.texts = append(d.texts, v...)
+		d.offsets = append(d.offsets, int32(len(d.texts)))
+	}
+	dictionary := array.NewData(arrow.BinaryTypes.String, len(d.values),
+		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(d.offsets)), memory.NewBufferBytes(d.texts)}, nil, 0, 0)
+	if err := cw.CurrentEncoder().(interface{ PutDictionary(arrow.Array) error }).PutDictionary(array.NewStringData(dictionary)); err != nil {
+		return err
+	}
+	nulls := to - from - bitutil.CountSetBits(d.valid, 0, to-from)
+	cw.PageStatistics().(*metadata.ByteArrayStatistics).Update(d.values, int64(nulls))
+	numbers := array.NewData(arrow.PrimitiveTypes.Int32, to-from,
+		[]*memory.Buffer{memory.NewBufferBytes(d.valid), memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(d.rows))}, nil, nulls, 0)
+	return cw.WriteDictIndices(array.NewInt32Data(numbers), def, nil)
+}
+
+// maxReserved is what a page takes before the library writes it.
+const maxReserved = parquet.DefaultDataPageSize + parquet.DefaultDataPageSize/4
+
+// unpacked is the cell of a packed text, which lies in the arena.
+func (p *columns) unpacked(c *column, row rowAt) (v cell) {
+	at := len(p.arena)
+	p.arena = (*packed.Text)(unsafe.Add(row, c.at)).Append(p.arena)
+	raw := p.arena[at:]
+	s := unsafe.String(unsafe.SliceData(raw), len(raw))
+	v.s = cleanUTF8(s)
+	v.null, v.mended = s == "" && c.Nullable, len(v.s) != len(s)
+	return v
 }
 
 // levels are those of a Required list of Required elements: definition 0 is an
