@@ -14,10 +14,11 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/twtrace/twtrace/internal/experiment"
 	"github.com/twtrace/twtrace/internal/table"
@@ -242,62 +243,75 @@ func (s *store) put(e experiment.Experiment, o experiment.Options, res *experime
 	if res.Sums != nil && res.Exit != experiment.ExitInternal {
 		g.rec.InputsKey = e.InputsKey(res.Sums)
 	}
+	var written []*unsynced
+	add := func(name string) (*unsynced, error) {
+		s.step()
+		f, err := os.Create(filepath.Join(g.dir, name))
+		if err != nil {
+			return nil, err
+		}
+		u := &unsynced{f: f}
+		written = append(written, u)
+		return u, nil
+	}
 	create := func(name string) (io.WriteCloser, error) {
 		dir, base, _ := strings.Cut(strings.TrimPrefix(name, "tables/"), "/")
 		if base == schemaFile {
 			return nil, nil
 		}
-		s.step()
-		f, err := createSynced(filepath.Join(g.dir, dir+".parquet"))
+		u, err := add(dir + ".parquet")
 		if err != nil {
 			return nil, err
 		}
-		f.closed = func(bytes int64) { g.rec.Tables[dir] = bytes }
-		return f, nil
+		u.table = dir
+		return u, nil
 	}
-	if err := os.MkdirAll(g.dir, 0o755); err != nil {
-		return nil, err
+	err := os.MkdirAll(g.dir, 0o755)
+	if err == nil {
+		_, err = table.WriteDir(create, res.Data, false, 1)
 	}
-	if _, err := table.WriteDir(create, res.Data, false, 1); err != nil {
-		return nil, err
+	for _, u := range written {
+		g.rec.Tables[u.table] = u.n
 	}
-	s.step()
-	f, err := createSynced(filepath.Join(g.dir, "record.json"))
+	if err == nil {
+		err = g.writeRecord(add)
+	}
+	return g, errors.Join(err, syncAll(written))
+}
+
+func (g *staged) writeRecord(add func(name string) (*unsynced, error)) error {
+	f, err := add("record.json")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	enc := json.NewEncoder(f)
 	enc.SetIndent("", "  ")
-	return g, errors.Join(enc.Encode(g.rec), f.Close())
+	return enc.Encode(g.rec)
 }
 
-// synced is a file that is on disk once it is closed.
-type synced struct {
-	f      *os.File
-	n      int64
-	closed func(bytes int64)
+// unsynced is a file that was written and stays open for syncAll.
+type unsynced struct {
+	f     *os.File
+	n     int64
+	table string // that is in it
 }
 
-func createSynced(name string) (*synced, error) {
-	f, err := os.Create(name)
-	if err != nil {
-		return nil, err
-	}
-	return &synced{f: f}, nil
-}
-
-func (s *synced) Write(p []byte) (int, error) {
-	n, err := s.f.Write(p)
-	s.n += int64(n)
+func (u *unsynced) Write(p []byte) (int, error) {
+	n, err := u.f.Write(p)
+	u.n += int64(n)
 	return n, err
 }
 
-func (s *synced) Close() error {
-	err := errors.Join(s.f.Sync(), s.f.Close())
-	if err == nil && s.closed != nil {
-		s.closed(s.n)
+func (u *unsynced) Close() error { return nil }
+
+// syncAll brings files to disk and closes them: all at once, as a file system
+// with a journal takes little longer for many than for one.
+func syncAll(files []*unsynced) error {
+	var g errgroup.Group
+	for _, u := range files {
+		g.Go(func() error { return errors.Join(u.f.Sync(), u.f.Close()) })
 	}
-	return err
+	return g.Wait()
 }
 
 const schemaFile = "0-schema.parquet"
@@ -538,7 +552,7 @@ func (s *store) listName() string {
 
 // writeList writes a list of experiments; nil is that of work not yet done.
 func (s *store) writeList(name string, list []listed) error {
-	f, err := createSynced(filepath.Join(s.stage, name))
+	f, err := os.Create(filepath.Join(s.stage, name))
 	if err != nil {
 		return err
 	}
@@ -552,7 +566,7 @@ func (s *store) writeList(name string, list []listed) error {
 			}
 		}
 	}
-	if err := errors.Join(experiment.WriteList(f, entries), f.Close()); err != nil {
+	if err := errors.Join(experiment.WriteList(f, entries), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return s.rename(filepath.Join(s.stage, name), filepath.Join(s.dir, name))
@@ -611,9 +625,6 @@ func (s *store) finish(a *app) (int, error) {
 	if err := s.begun(); err != nil {
 		return 0, err
 	}
-	// The rows of all experiments are in memory here, and nothing else is of any
-	// size: garbage need not be let grow to as much again.
-	defer debug.SetGCPercent(debug.SetGCPercent(30))
 	var except []string
 	if !s.arrow {
 		except = notDrawn

@@ -48,7 +48,7 @@ func writeParquet(w io.Writer, s *selection) error {
 
 func writeParquetMem(w io.Writer, s *selection, mem memory.Allocator) (err error) {
 	// The library drops some of the writer's errors and panics on others.
-	sink := &sticky{w: bufio.NewWriterSize(w, 256<<10)}
+	sink := &sticky{w: bufio.NewWriterSize(w, 64<<10)}
 	defer func() {
 		if r := recover(); r != nil {
 			if sink.err == nil {
