@@ -61,7 +61,7 @@ type Builder struct {
 	answers  []answer // of signals
 	detail   []byte
 	interned map[string]string
-	seen     map[uint64]struct{}
+	seen     int                // hashes in all dialogs
 	open     map[uint64]request // transactions without a final response
 
 	streams     []streamSet // by flow ID
@@ -131,7 +131,6 @@ func New(files []string, ledger *decode.Ledger) *Builder {
 		sip:         map[string]*dialog{},
 		refers:      map[string][]refer{},
 		interned:    map[string]string{},
-		seen:        map[uint64]struct{}{},
 		open:        map[uint64]request{},
 		ends:        map[netip.AddrPort]*mediaEnd{},
 		rtcpSenders: map[uint32]bool{},
@@ -325,16 +324,49 @@ func (b *Builder) transactionHash(c *dialog, m *sip.Message, ev *decode.Event) u
 	return h.Sum64()
 }
 
-func (b *Builder) seenBefore(hash uint64) bool {
-	if _, ok := b.seen[hash]; ok {
+func (b *Builder) seenBefore(c *dialog, hash uint64) bool {
+	if c.seen.has(hash) {
 		return true
 	}
-	if len(b.seen) >= b.limit.seen {
+	if b.seen >= b.limit.seen {
 		b.capped("messages for retransmission")
 		return false
 	}
-	b.seen[hash] = struct{}{}
+	b.seen++
+	c.seen.add(hash)
 	return false
+}
+
+// hashes is a set of numbers that are random, mostly few.
+type hashes struct {
+	few  []uint64
+	many map[uint64]struct{} // when they are not
+}
+
+const fewHashes = 32
+
+func (h *hashes) has(n uint64) bool {
+	if h.many == nil {
+		return slices.Contains(h.few, n)
+	}
+	_, ok := h.many[n]
+	return ok
+}
+
+func (h *hashes) add(n uint64) {
+	if h.few == nil && h.many == nil {
+		h.few = make([]uint64, 0, 8)
+	}
+	if h.few = append(h.few, n); h.many == nil && len(h.few) < fewHashes {
+		return
+	}
+	if h.many == nil {
+		h.many = map[uint64]struct{}{}
+	}
+	for _, n := range h.few {
+		h.many[n] = struct{}{}
+	}
+	h.few = nil
 }
 
 func (b *Builder) openTransaction(hash uint64, r request) {
@@ -387,7 +419,10 @@ func (b *Builder) signalRows(t *Trace) {
 // spent afterwards.
 func (b *Builder) Finalize(flows []*decode.Flow, first, last Time) *Trace {
 	t := &Trace{First: first, Last: last}
-	b.seen, b.open, b.interned = nil, nil, map[string]string{}
+	b.open, b.interned = nil, map[string]string{}
+	for _, c := range b.dialogs {
+		c.seen = hashes{}
+	}
 	list := b.allStreams()
 	b.bindStreams(list)
 	b.applyReports(list)

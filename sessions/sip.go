@@ -49,6 +49,8 @@ type dialog struct {
 	said                          bool // some message of it was seen
 	errorCode                     int64
 
+	seen hashes // of its messages, by which a retransmission is known
+
 	id     string // call_id of its row, made by Finalize
 	leg    uint32
 	taken  [2]bool // sides that a stream was bound to already
@@ -113,7 +115,7 @@ func (b *Builder) addSIP(ev *decode.Event) {
 
 	asked := request{int32(b.signals.Len()), ev.Time}
 	id, branch := b.messageHash(c, ev), b.transactionHash(c, m, ev)
-	again := b.seenBefore(id)
+	again := b.seenBefore(c, id)
 	sig := Signal{
 		FlowID: decode.Some(ev.Flow.ID), At: ev.Time, Protocol: "sip",
 		Frame: decode.Some(ev.Pos.Frame), FirstFrame: decode.Some(ev.Pos.First),

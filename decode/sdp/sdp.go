@@ -252,15 +252,18 @@ func Parse(b []byte, s *Session) error {
 	var seen [128]bool
 	var media *Media
 	any := false
+	feed := -1 // where the next line feed is
 	for off := 0; off < len(text); {
 		start := off
-		line := text[off:]
-		// A bare CR ends a line too: nothing else does it mean here.
-		if i := strings.IndexAny(line, "\r\n"); i >= 0 {
-			line = line[:i]
-			off++
+		if feed < off {
+			feed = len(text)
+			if i := strings.IndexByte(text[off:], '\n'); i >= 0 {
+				feed = off + i
+			}
 		}
-		off += len(line)
+		// A bare CR ends a line too: nothing else does it mean here.
+		line, _, _ := strings.Cut(text[off:feed], "\r")
+		off += len(line) + 1
 		trimmed := strings.TrimRight(line, " \t\x00")
 		if trimmed == "" {
 			continue
