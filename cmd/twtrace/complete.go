@@ -181,6 +181,7 @@ func (a *app) callIDs(_ *cobra.Command, args []string, begun string) ([]string, 
 			if err != nil {
 				return nil
 			}
+			opt.Tables = []string{"experiments", "calls"}
 			r, err := experiment.Analyze(ctx, e, opt)
 			if err != nil {
 				return nil

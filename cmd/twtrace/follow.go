@@ -48,6 +48,7 @@ func (a *app) followTable(name string, args []string) error {
 	if err != nil {
 		return err
 	}
+	opt.Tables = []string{name, "experiments", "captures", "calls"} // which calls have ended
 	key, err := a.redactionKey()
 	if err != nil {
 		return err

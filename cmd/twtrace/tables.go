@@ -203,11 +203,10 @@ func (a *app) dataset(args []string, tables ...string) (*table.Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	opt.Tables = tables
 	results := make([]*table.Dataset, len(exps))
 	err = a.analyzeAll(exps, opt, func(i int, r *experiment.Result) error {
-		if results[i] = r.Data; len(tables) > 0 {
-			results[i].Keep(tables...)
-		}
+		results[i] = r.Data
 		return nil
 	})
 	if err != nil {

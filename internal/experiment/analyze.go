@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/decode/container"
@@ -21,9 +22,10 @@ type Options struct {
 	Name       string // of the experiment, "" from its folder
 	Start, End decode.Time
 	Rates      rates.Options
-	Version    string // of the program
-	Redact     bool   // the caller will redact the result
-	ShowDTMF   bool   // digits that were dialed are shown, not only counted
+	Version    string   // of the program
+	Redact     bool     // the caller will redact the result
+	ShowDTMF   bool     // digits that were dialed are shown, not only counted
+	Tables     []string // that are wanted, all when there are none; what only others need is not done
 	Progress   func(bytes, frames int64)
 }
 
@@ -106,7 +108,9 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		return nil, &InternalError{err}
 	}
 	d.Experiments = []table.Experiment{row}
-	d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t)...))
+	if opt.wants("oddities") {
+		d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t)...))
+	}
 	for i := range d.Oddities {
 		if o := &d.Oddities[i]; o.Rule == decode.RuleCap { // not all of the input is in the rows
 			res.say("%s: %s", name, o.Text)
@@ -118,12 +122,20 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	if d.Experiments[0].ExitCode = int64(res.Exit); len(res.Messages) > 0 && res.Exit != ExitWhole {
 		d.Experiments[0].Problem = res.Messages[0]
 	}
+	if len(opt.Tables) > 0 {
+		d.Keep(opt.Tables...)
+	}
 	d.SetExperiment(name)
 	d.Sort()
 	if err := d.Check(); err != nil {
 		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
 	}
 	return res, nil
+}
+
+// wants tells whether a table is wanted.
+func (o *Options) wants(table string) bool {
+	return len(o.Tables) == 0 || slices.Contains(o.Tables, table)
 }
 
 // captureLost says what the captures themselves lost of signaling, for a reason
