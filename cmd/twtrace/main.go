@@ -40,7 +40,7 @@ func main() {
 const (
 	gcShare   = 4        // of what lives, that part
 	gcAtLeast = 16 << 20 // bytes
-	gcBeside  = 8 << 20 // what the runtime takes beside the heap
+	gcBeside  = 8 << 20  // what the runtime takes beside the heap
 )
 
 // paced dies in every collection, and lives again after paceGC.
