@@ -244,7 +244,8 @@ func (b *bench) plain() error {
 		command{name: "`tshark -q -z rtp,streams`", argv: []string{"tshark", "-q", "-z", "rtp,streams", "-r", file}},
 		command{name: "`tcpdump -r` with a port filter", argv: []string{"tcpdump", "-r", file, "-w", os.DevNull, "udp port 5060"}},
 		command{name: "`capinfos`", argv: []string{"capinfos", file}},
-		command{name: "`sngrep -N -q -I`", argv: []string{"sngrep", "-N", "-q", "-I", file}})
+		command{name: "`sngrep -N -q -I`", argv: []string{"sngrep", "-N", "-q", "-I", file}},
+		command{name: "`openssl dgst -sha256`: what the sum alone takes", argv: []string{"openssl", "dgst", "-sha256", file}})
 }
 
 // encrypted is signaling within TLS, with its key log: the recorded calls of a
