@@ -12,8 +12,8 @@
 // strings, Texts, and structs of a value and a bool that tells whether it is
 // known. An empty list comes back as nil.
 //
-// Nothing here is for more than one goroutine, reading included: the block
-// that was decompressed last is kept.
+// Any number of goroutines may read rows and their Texts at once, as long as
+// none adds or changes any. Each should read a row into one of its own.
 package packed
 
 import (

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"hash/maphash"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -31,7 +32,7 @@ func (t Text) String() string {
 	if t.n == 0 {
 		return ""
 	}
-	return string(t.block.bytes()[t.off : t.off+t.n])
+	return t.block.text(t.off, t.n)
 }
 
 // Append appends the text to b.
@@ -51,36 +52,44 @@ type block struct {
 	raw   []byte
 	s2    []byte
 	loose bool // of NewText
-	last  *unpacked
+	last  *sync.Pool
 }
 
-// unpacked is the block that was asked for last, of those that share it.
+// unpacked is a block that was asked for lately. A pool of them keeps one for
+// each processor: goroutines that read side by side do not undo each other's.
 type unpacked struct {
 	block *block
 	raw   []byte
 }
 
-func (b *block) bytes() []byte {
+// text is the part of the block from off on, n bytes.
+func (b *block) text(off, n uint32) string {
 	if b.raw != nil {
-		return b.raw
+		return string(b.raw[off : off+n])
 	}
-	if b.last.block != b {
-		raw, err := s2.Decode(b.last.raw[:cap(b.last.raw)], b.s2)
+	u, ok := b.last.Get().(*unpacked)
+	if !ok {
+		u = &unpacked{}
+	}
+	if u.block != b {
+		raw, err := s2.Decode(u.raw[:cap(u.raw)], b.s2)
 		if err != nil {
 			panic(fmt.Sprintf("packed: a block that this program compressed does not decompress: %v", err))
 		}
-		b.last.block, b.last.raw = b, raw
+		u.block, u.raw = b, raw
 	}
-	return b.last.raw
+	s := string(u.raw[off : off+n])
+	b.last.Put(u)
+	return s
 }
 
 // texts are blocks of texts; the last one may be open for more.
 type texts struct {
 	blocks []*block
 	open   *block
-	size   int64 // of what add kept
-	last   *unpacked
-	recent []place // of the open block, by hash
+	size   int64      // of what add kept
+	last   *sync.Pool // of *unpacked
+	recent []place    // of the open block, by hash
 	seed   maphash.Seed
 	spare  [2][]byte         // for the next open block, and to compress into
 	known  map[*block]uint32 // numbers of blocks that came from elsewhere
@@ -107,7 +116,7 @@ func (t *texts) add(b []byte) Text {
 	if t.open == nil || len(t.open.raw)+len(b) > blockSize {
 		t.close()
 		if t.last == nil {
-			t.last = &unpacked{}
+			t.last = &sync.Pool{}
 		}
 		t.open = &block{raw: append(t.spare[0][:0], b...)[:0], last: t.last}
 		t.spare[0] = nil
