@@ -251,7 +251,8 @@ func (r *Rows[T]) Get(i int, row *T) {
 	r.get(i, unsafe.Pointer(row), len(r.layout))
 }
 
-// get unpacks the first fields of a row that is zero.
+// get unpacks the first fields of a row that is zero. It is one loop without
+// calls: most of the time of whoever reads rows goes by here.
 func (r *Rows[T]) get(i int, row unsafe.Pointer, fields int) {
 	c := &r.chunks[i/chunkRows]
 	given := c.data[c.starts[i%chunkRows]:]
@@ -262,69 +263,64 @@ func (r *Rows[T]) get(i int, row unsafe.Pointer, fields int) {
 	}
 	for k, set := range given[:size] {
 		for ; set != 0; set &= set - 1 {
-			n := k*8 + bits.TrailingZeros8(set)
-			if n >= fields {
+			at := k*8 + bits.TrailingZeros8(set)
+			if at >= fields {
 				return
 			}
-			b = r.field(&r.layout[n], row, c, b)
-		}
-	}
-}
-
-// field unpacks one field that is not zero and gives the bytes behind it.
-func (r *Rows[T]) field(f *field, row unsafe.Pointer, c *chunk, b []byte) []byte {
-	p := unsafe.Add(row, f.at)
-	if f.known != 0 {
-		*(*bool)(unsafe.Add(row, f.known)) = true
-	}
-	switch f.kind {
-	case kindInt:
-		v, n := uvarint(b)
-		*(*int64)(p) = (int64(v>>1) ^ -int64(v&1)) + c.first[f.number]
-		return b[n:]
-	case kindUint:
-		v, n := uvarint(b)
-		*(*uint32)(p) = uint32(v)
-		return b[n:]
-	case kindFloat:
-		*(*float64)(p) = math.Float64frombits(binary.LittleEndian.Uint64(b))
-		return b[8:]
-	case kindBool:
-		if f.known == 0 {
-			*(*bool)(p) = true
-			return b
-		}
-		*(*bool)(p) = b[0] != 0
-		return b[1:]
-	case kindString:
-		v, n := uvarint(b)
-		*(*string)(p) = r.names.list[v]
-		return b[n:]
-	case kindText:
-		block, n := uvarint(b)
-		off, m := uvarint(b[n:])
-		size, l := uvarint(b[n+m:])
-		*(*Text)(p) = Text{r.texts.blocks[block], uint32(off), uint32(size)}
-		return b[n+m+l:]
-	case kindInts:
-		size, n := uvarint(b)
-		b = b[n:]
-		list := make([]int64, size)
-		for k := range list {
-			list[k], n = binary.Varint(b)
+			f := &r.layout[at]
+			p := unsafe.Add(row, f.at)
+			if f.known != 0 {
+				*(*bool)(unsafe.Add(row, f.known)) = true
+			}
+			switch f.kind {
+			case kindFloat:
+				*(*float64)(p) = math.Float64frombits(binary.LittleEndian.Uint64(b))
+				b = b[8:]
+				continue
+			case kindBool:
+				if f.known == 0 {
+					*(*bool)(p) = true
+					continue
+				}
+				*(*bool)(p) = b[0] != 0
+				b = b[1:]
+				continue
+			}
+			v, n := uvarint(b)
 			b = b[n:]
+			switch f.kind {
+			case kindInt:
+				*(*int64)(p) = (int64(v>>1) ^ -int64(v&1)) + c.first[f.number]
+			case kindUint:
+				*(*uint32)(p) = uint32(v)
+			case kindString:
+				*(*string)(p) = r.names.list[v]
+			case kindText:
+				off, n := uvarint(b)
+				size, m := uvarint(b[n:])
+				*(*Text)(p) = Text{r.texts.blocks[v], uint32(off), uint32(size)}
+				b = b[n+m:]
+			case kindInts:
+				list := make([]int64, v)
+				for k := range list {
+					list[k], n = binary.Varint(b)
+					b = b[n:]
+				}
+				*(*[]int64)(p) = list
+			}
 		}
-		*(*[]int64)(p) = list
 	}
-	return b
 }
 
-// uvarint is binary.Uvarint, of which most are one byte here.
-func uvarint(b []byte) (uint64, int) {
-	if b[0] < 0x80 {
-		return uint64(b[0]), 1
+// uvarint is binary.Uvarint for bytes that append made, short enough for the
+// compiler to put it where it is called. The top bit of each byte says that
+// another follows, and is taken away with the 1.
+func uvarint(b []byte) (v uint64, n int) {
+	v = uint64(b[0])
+	for n = 1; v>>(7*n) != 0; n++ {
+		v += (uint64(b[n]) - 1) << (7 * n)
 	}
-	return binary.Uvarint(b)
+	return v, n
 }
 
 // At is row i; it may be kept.

@@ -1,6 +1,7 @@
 package packed
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -157,6 +158,17 @@ func TestReadSideBySide(t *testing.T) {
 		})
 	}
 	g.Wait()
+}
+
+func TestUvarint(t *testing.T) {
+	for shift := range 64 {
+		for _, v := range []uint64{1 << shift, 1<<shift - 1, 1<<shift | 1, math.MaxUint64 >> shift} {
+			b := append(binary.AppendUvarint(nil, v), 0xff, 0xff)
+			if got, n := uvarint(b); got != v || n != len(b)-2 {
+				t.Errorf("%x is %d in %d bytes, want %d", b, got, n, v)
+			}
+		}
+	}
 }
 
 // A field that is not known comes back as zero, whatever stood in it.
