@@ -12,11 +12,13 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"github.com/twtrace/twtrace/decode"
@@ -957,6 +959,44 @@ func TestWriteErrors(t *testing.T) {
 			if err := Write(&failing{room}, d, "calls", f, View{}); err == nil {
 				t.Errorf("%s with room for %d bytes: no error", f, room)
 			}
+		}
+	}
+}
+
+// Rows formatted side by side are the same text, whatever ends within a block;
+// and nobody goes on formatting for a writer that failed.
+func TestFormattedSideBySide(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	d := randomDataset(7, 6*few)
+	write := func(procs int, w io.Writer, table string, f Format, v View) error {
+		runtime.GOMAXPROCS(procs)
+		return Write(w, d, table, f, v)
+	}
+	for _, table := range []string{"calls", "signals", "stream_intervals"} {
+		for _, f := range []Format{FormatCSV, FormatJSON, FormatNDJSON} {
+			for _, v := range []View{{}, {Sort: []string{"-at"}}, {Limit: 2*few + 1}, {Limit: 3 * few}, {Limit: 5*few - 1}, {Limit: few}, {Columns: []string{"call_id"}, Bare: true}} {
+				if table == "calls" && v.Sort != nil {
+					v.Sort = []string{"-arrived_at"}
+				}
+				if table == "stream_intervals" && v.Columns != nil {
+					v.Columns = []string{"stream_id"}
+				}
+				var one, many bytes.Buffer
+				if err := write(1, &one, table, f, v); err != nil {
+					t.Fatal(err)
+				}
+				if err := write(5, &many, table, f, v); err != nil {
+					t.Fatal(err)
+				}
+				if one.Len() == 0 || !bytes.Equal(one.Bytes(), many.Bytes()) {
+					t.Errorf("%s of %s, %+v: %d bytes of five goroutines differ from %d bytes of one", f, table, v, many.Len(), one.Len())
+				}
+			}
+			synctest.Test(t, func(t *testing.T) { // fails when goroutines are left waiting
+				if err := write(5, &failing{70_000}, table, f, View{}); err == nil {
+					t.Errorf("%s of %s: no error of a writer that fails", f, table)
+				}
+			})
 		}
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -70,13 +72,14 @@ func Write(w io.Writer, d *Dataset, table string, f Format, v View) error {
 
 // text collects output and keeps the first error of the writer below.
 type text struct {
-	w   *bufio.Writer
-	buf []byte // one row
+	w    *bufio.Writer
+	buf  []byte // what is not handed down yet
+	list []byte // scratch for a list in a CSV field
 }
 
 func newText(w io.Writer) *text { return &text{w: bufio.NewWriterSize(w, 64<<10)} }
 
-// line hands the row in buf down; bufio keeps the first error until flush.
+// line hands buf down; bufio keeps the first error until flush.
 func (b *text) line() bool {
 	_, err := b.w.Write(b.buf)
 	b.buf = b.buf[:0]
@@ -253,30 +256,71 @@ func (s *selection) names() [][]byte {
 	return out
 }
 
-func (b *text) ndjson(s *selection) {
-	names := s.names()
-	for i := range s.n {
-		b.object(s, names, i)
-		b.buf = append(b.buf, '\n')
-		if !b.line() {
+// rows writes every row as put appends it to buf. Where there are many, as many
+// goroutines as GOMAXPROCS append blocks of them, in turn; they are handed down
+// in order, and none is more than two blocks ahead of what was.
+func (b *text) rows(s *selection, put func(b *text, s *selection, i int)) {
+	workers := runtime.GOMAXPROCS(0)
+	if s.n <= 2*few || workers == 1 {
+		for i := range s.n {
+			if put(b, s, i); !b.line() {
+				return
+			}
+		}
+		return
+	}
+	var g sync.WaitGroup
+	defer g.Wait()
+	stop := make(chan struct{})
+	defer close(stop)
+	blocks := make([]chan []byte, workers)
+	for k := range blocks {
+		blocks[k] = make(chan []byte) // without room: see below
+		g.Go(func() {
+			own := s.reader()
+			// A block that was received is written before the same goroutine's next
+			// one is: when that is received, there is room for the one after it.
+			var turns [2]text
+			for n, from := 0, k*few; from < s.n; n, from = n+1, from+workers*few {
+				t := &turns[n%2]
+				t.buf = t.buf[:0]
+				for i := from; i < min(from+few, s.n); i++ {
+					put(t, own, i)
+				}
+				select {
+				case blocks[k] <- t.buf:
+				case <-stop:
+					return
+				}
+			}
+		})
+	}
+	b.line() // what stands before the rows
+	for n := range (s.n + few - 1) / few {
+		if _, err := b.w.Write(<-blocks[n%workers]); err != nil {
 			return
 		}
 	}
 }
 
+func (b *text) ndjson(s *selection) {
+	names := s.names()
+	b.rows(s, func(b *text, s *selection, i int) {
+		b.object(s, names, i)
+		b.buf = append(b.buf, '\n')
+	})
+}
+
 func (b *text) json(s *selection) {
 	names := s.names()
 	b.text("[")
-	for i := range s.n {
+	b.rows(s, func(b *text, s *selection, i int) {
 		if i > 0 {
 			b.text(",")
 		}
 		b.text("\n")
 		b.object(s, names, i)
-		if !b.line() {
-			return
-		}
-	}
+	})
 	b.text("\n]\n")
 }
 
@@ -291,39 +335,38 @@ func (b *text) csv(s *selection, header bool) {
 		b.text("\n")
 		b.line()
 	}
-	var list []byte
-	for i := range s.n {
-		row := s.row(i)
-		for k, c := range s.cols {
-			if k > 0 {
-				b.buf = append(b.buf, ',')
-			}
-			v := c.cell(row)
-			switch {
-			case v.null:
-			case c.kind == kindText || c.kind == kindEnum:
-				b.buf = appendCSV(b.buf, v.s)
-			case c.kind == kindTexts:
-				list = appendTexts(list[:0], v.ss)
-				b.buf = appendCSV(b.buf, string(list))
-			case c.kind == kindInts:
-				list = appendInts(list[:0], v.is)
-				b.buf = appendCSV(b.buf, string(list))
-			case c.kind == kindTime:
-				b.buf = appendTime(b.buf, v.i)
-			default:
-				b.buf = c.appendJSON(b.buf, v)
-			}
+	b.rows(s, (*text).csvRow)
+}
+
+func (b *text) csvRow(s *selection, i int) {
+	from := len(b.buf)
+	row := s.row(i)
+	for k, c := range s.cols {
+		if k > 0 {
+			b.buf = append(b.buf, ',')
 		}
-		// A record of one empty field would be an empty line, which readers skip.
-		if len(s.cols) == 1 && len(b.buf) == 0 {
-			b.text(`""`)
-		}
-		b.text("\n")
-		if !b.line() {
-			return
+		v := c.cell(row)
+		switch {
+		case v.null:
+		case c.kind == kindText || c.kind == kindEnum:
+			b.buf = appendCSV(b.buf, v.s)
+		case c.kind == kindTexts:
+			b.list = appendTexts(b.list[:0], v.ss)
+			b.buf = appendCSV(b.buf, string(b.list))
+		case c.kind == kindInts:
+			b.list = appendInts(b.list[:0], v.is)
+			b.buf = appendCSV(b.buf, string(b.list))
+		case c.kind == kindTime:
+			b.buf = appendTime(b.buf, v.i)
+		default:
+			b.buf = c.appendJSON(b.buf, v)
 		}
 	}
+	// A record of one empty field would be an empty line, which readers skip.
+	if len(s.cols) == 1 && len(b.buf) == from {
+		b.text(`""`)
+	}
+	b.text("\n")
 }
 
 func (b *text) csvRecord(fields []string) {

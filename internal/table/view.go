@@ -291,6 +291,13 @@ func (s *selection) number(i int) int {
 	return i
 }
 
+// reader is the same selection for another goroutine, with rows at hand of its own.
+func (s *selection) reader() *selection {
+	own := *s
+	own.part = reflect.Value{}
+	return &own
+}
+
 // load makes rows from up to to be at hand together.
 func (s *selection) load(from, to int) {
 	if s.rows.packed == nil {
