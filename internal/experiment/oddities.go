@@ -149,43 +149,118 @@ type evidence struct {
 	ofCall    map[string][]int32                // its signals, in time order
 	ofFlow    map[uint32][]int32                // pstream, matrix and websocket, in time order
 	listen    map[uint32]decode.Time            // of each flow the first listen
+	at        []decode.Time                     // of each signal
+	traits    []trait                           // of each signal
 	streams   map[string][]int32                // of each call
-	seconds   map[uint32][]int32                // stream_intervals of each stream
+	begun     []decode.Time                     // of each stream the first packet
+	seconds   map[uint32]secondsOf              // stream_intervals of each stream
+	odd       []int32                           // streams that a rule may look at by themselves
 	names     map[string]string                 // of addresses
 	captures  map[string]*decode.Capture
 	end       decode.Time                 // last packet
 	bodies    map[string]sessions.Body    // by message SID
 	weak      map[uint32]sessions.WeakTLS // by flow
 	late      map[string]float64          // ms, by call
-	tell      []int32                     // signals that a rule may look at by themselves
+	tell      []int32                     // signals with one of the traits of telling
 	stepped   map[string]bool             // captures whose clock stepped back by a second or more
 	listed    map[string]decode.Time      // last listing of a REST resource in traffic
 	moved     map[queueKey][]moved        // made when first asked for
+	toLastAt  int                         // fields of a stream up to LastAt
+	rows      []streamOf                  // those of sides
 }
 
-// telling tells the signals that a rule looks at by themselves, few of all.
-func telling(s *sessions.Signal) bool {
+// trait is what rules ask of each signal, found out once: a row is unpacked
+// for what has the trait alone.
+type trait uint16
+
+const (
+	onPStream trait = 1 << iota
+	onMatrix
+	asks      // for a call: INVITE or invite
+	describes // has SDP
+	closes    // the connection
+	offline
+	registers
+
+	// Few signals have one of the others, and rules look at these by themselves.
+	hangsUp
+	tellsError
+	listening
+	unheardOf
+	says // BYE
+	refuses
+	repeats // SIP that was sent before
+
+	onBrowser = onPStream | onMatrix
+	telling   = hangsUp | tellsError | listening | unheardOf | says | refuses | repeats
+)
+
+func traitsOf(s *sessions.Signal) (t trait) {
+	if strings.HasSuffix(s.Label, "+ SDP") {
+		t |= describes
+	}
+	switch s.Kind {
+	case "close":
+		t |= closes
+	case "offline":
+		t |= offline
+	}
 	switch s.Protocol {
 	case "sip":
-		return s.Retransmission || s.StatusCode.V >= 400 || s.Kind == "BYE"
+		if s.Retransmission {
+			t |= repeats
+			break
+		}
+		if s.Kind == "BYE" {
+			t |= says
+		}
+		if s.StatusCode.V >= 400 {
+			t |= refuses
+		}
 	case "http":
-		return s.StatusCode.V == 429
-	case "pstream", "matrix":
-		return s.Kind == "hangup" || s.Kind == "error" || s.Kind == "listen" || !knownMessage(s)
+		if s.StatusCode.V == 429 {
+			t |= refuses
+		}
+		return t
+	case "pstream":
+		t |= onPStream
+		if s.Kind == "register" {
+			t |= registers
+		}
+	case "matrix":
+		t |= onMatrix
+	default:
+		return t
 	}
-	return false
+	if strings.EqualFold(s.Kind, "INVITE") {
+		t |= asks
+	}
+	if t&onBrowser == 0 {
+		return t
+	}
+	switch s.Kind {
+	case "hangup":
+		t |= hangsUp
+	case "error":
+		t |= tellsError
+	case "listen":
+		t |= listening
+	}
+	if !knownMessage(s) {
+		t |= unheardOf
+	}
+	return t
 }
 
-// knownMessage tells a message whose type this version reads.
-func knownMessage(s *sessions.Signal) bool {
-	return slices.Contains(knownMessages, strings.ToLower(s.Kind))
-}
-
-// telling are these signals, with their places in the table.
-func (e *evidence) telling() iter.Seq2[int, *sessions.Signal] {
+// telling are the signals with one of some traits of telling, with their places
+// in the table. Each is overwritten by the next.
+func (e *evidence) telling(any trait) iter.Seq2[int, *sessions.Signal] {
 	return func(yield func(int, *sessions.Signal) bool) {
 		var s sessions.Signal
 		for _, i := range e.tell {
+			if e.traits[i]&any == 0 {
+				continue
+			}
 			if e.Signals.Get(int(i), &s); !yield(int(i), &s) {
 				return
 			}
@@ -193,12 +268,38 @@ func (e *evidence) telling() iter.Seq2[int, *sessions.Signal] {
 	}
 }
 
+// knownMessage tells a message of a type of TWILIO.md A3, A4 and B that this
+// version reads.
+func knownMessage(s *sessions.Signal) bool {
+	switch strings.ToLower(s.Kind) {
+	case "listen", "register", "invite", "answer", "reinvite", "dtmf", "reject", "hangup", "message", "connected", "ready", "ringing", "cancel",
+		"error", "ack", "offline", "close", "candidate", "presence", "roster", "offer", "publish":
+		return true
+	}
+	return false
+}
+
+// secondsOf is where the intervals of a stream stand: sessions makes them one
+// after the other. whole: every second from the first to the last has packets.
+type secondsOf struct {
+	from, to int32
+	at       decode.Time // of the first
+	whole    bool
+}
+
+// covers tells whether the intervals add up to the time from the stream's first
+// packet to its last.
+func (n *secondsOf) covers(s *sessions.Stream) bool {
+	last := n.at + decode.Time(n.to-n.from-1)*1e9
+	return n.whole && n.at <= s.FirstAt && s.FirstAt < n.at+1e9 && last <= s.LastAt && s.LastAt <= last+1e9
+}
+
 func newEvidence(d *table.Dataset) *evidence {
 	e := &evidence{
 		Dataset: d, flows: map[uint32]*sessions.Flow{}, calls: map[string]*sessions.Call{}, resources: map[string]*sessions.CallResource{},
 		ofCall: map[string][]int32{}, ofFlow: map[uint32][]int32{}, listen: map[uint32]decode.Time{}, streams: map[string][]int32{},
-		seconds: map[uint32][]int32{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
-		listed: map[string]decode.Time{}, stepped: map[string]bool{},
+		seconds: map[uint32]secondsOf{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
+		listed: map[string]decode.Time{}, stepped: map[string]bool{}, toLastAt: d.Streams.FieldsTo("LastAt"),
 	}
 	for i := range d.Captures {
 		c := &d.Captures[i]
@@ -215,10 +316,10 @@ func newEvidence(d *table.Dataset) *evidence {
 	for i := range d.CallResources {
 		e.resources[d.CallResources[i].SID] = &d.CallResources[i]
 	}
-	times := make([]decode.Time, d.Signals.Len())
+	e.at, e.traits = make([]decode.Time, d.Signals.Len()), make([]trait, d.Signals.Len())
 	for i, s := range d.Signals.All() {
-		times[i] = s.At
-		if telling(s) {
+		e.at[i], e.traits[i] = s.At, traitsOf(s)
+		if e.traits[i]&telling != 0 {
 			e.tell = append(e.tell, int32(i))
 		}
 		if resource, ok := strings.CutPrefix(s.Kind, "GET "); ok && s.Protocol == "http" {
@@ -235,21 +336,24 @@ func newEvidence(d *table.Dataset) *evidence {
 		}
 	}
 	e.findSteps()
-	byTime := func(a, b int32) int { return cmp.Compare(times[a], times[b]) }
+	byTime := func(a, b int32) int { return cmp.Compare(e.at[a], e.at[b]) }
 	for _, list := range e.ofCall {
 		slices.SortStableFunc(list, byTime)
 	}
 	for _, list := range e.ofFlow {
 		slices.SortStableFunc(list, byTime)
 	}
+	e.begun = make([]decode.Time, d.Streams.Len())
 	for i, s := range d.Streams.All() {
+		e.begun[i] = s.FirstAt
 		if s.CallID != "" {
 			e.streams[s.CallID] = append(e.streams[s.CallID], int32(i))
 		}
+		if lossy(s) || jittery(s) || disagrees(s) || len(s.PayloadTypes) > 1 {
+			e.odd = append(e.odd, int32(i))
+		}
 	}
-	for i, v := range d.StreamIntervals.All() {
-		e.seconds[v.StreamID] = append(e.seconds[v.StreamID], int32(i))
-	}
+	e.findSeconds()
 	for i := range d.Hosts {
 		if h := &d.Hosts[i]; len(h.Names) > 0 {
 			e.names[h.Address] = h.Names[0]
@@ -258,12 +362,36 @@ func newEvidence(d *table.Dataset) *evidence {
 	return e
 }
 
-// each are the signals of a list of ofCall or ofFlow. Each is overwritten by the
-// next: copy what you keep.
-func (e *evidence) each(list []int32) iter.Seq[*sessions.Signal] {
+func (e *evidence) findSeconds() {
+	var n secondsOf
+	var stream uint32
+	var last decode.Time
+	for i, v := range e.StreamIntervals.All() {
+		if i == 0 || v.StreamID != stream {
+			if i > 0 {
+				e.seconds[stream] = n
+			}
+			n, stream = secondsOf{from: int32(i), at: v.At, whole: true}, v.StreamID
+		} else if v.At != last+1e9 {
+			n.whole = false
+		}
+		n.whole = n.whole && v.Packets > 0
+		n.to, last = int32(i+1), v.At
+	}
+	if n.to > 0 {
+		e.seconds[stream] = n
+	}
+}
+
+// each are the signals of a list of ofCall or ofFlow that have one of some
+// traits. Each is overwritten by the next: copy what you keep.
+func (e *evidence) each(list []int32, any trait) iter.Seq[*sessions.Signal] {
 	return func(yield func(*sessions.Signal) bool) {
 		var s sessions.Signal
 		for _, n := range list {
+			if e.traits[n]&any == 0 {
+				continue
+			}
 			if e.Signals.Get(int(n), &s); !yield(&s) {
 				return
 			}
@@ -271,36 +399,34 @@ func (e *evidence) each(list []int32) iter.Seq[*sessions.Signal] {
 	}
 }
 
-// speaks tells whether a message of the protocol was on the flow.
-func (e *evidence) speaks(flow uint32, protocol string) bool {
-	for s := range e.each(e.ofFlow[flow]) {
-		if s.Protocol == protocol {
-			return true
+// has tells whether a signal of the list has one of some traits.
+func (e *evidence) has(list []int32, any trait) bool {
+	return slices.ContainsFunc(list, func(n int32) bool { return e.traits[n]&any != 0 })
+}
+
+// oddStreams are the streams that a rule may look at by themselves. Each is
+// overwritten by the next.
+func (e *evidence) oddStreams() iter.Seq[*sessions.Stream] {
+	return func(yield func(*sessions.Stream) bool) {
+		var s sessions.Stream
+		for _, i := range e.odd {
+			if e.Streams.Get(int(i), &s); !yield(&s) {
+				return
+			}
 		}
 	}
-	return false
 }
 
-// signals are those of a list of ofCall or ofFlow.
-func (e *evidence) signals(list []int32) []*sessions.Signal {
-	out := make([]*sessions.Signal, len(list))
-	rows := make([]sessions.Signal, len(list))
-	for i, n := range list {
-		out[i] = &rows[i]
-		e.Signals.Get(int(n), out[i])
+// intervals are the seconds of a stream. Each is overwritten by the next.
+func (e *evidence) intervals(stream uint32) iter.Seq[*sessions.StreamInterval] {
+	return func(yield func(*sessions.StreamInterval) bool) {
+		var v sessions.StreamInterval
+		for i := e.seconds[stream].from; i < e.seconds[stream].to; i++ {
+			if e.StreamIntervals.Get(int(i), &v); !yield(&v) {
+				return
+			}
+		}
 	}
-	return out
-}
-
-// intervals are the seconds of a stream.
-func (e *evidence) intervals(stream uint32) []*sessions.StreamInterval {
-	out := make([]*sessions.StreamInterval, len(e.seconds[stream]))
-	rows := make([]sessions.StreamInterval, len(out))
-	for i, n := range e.seconds[stream] {
-		out[i] = &rows[i]
-		e.StreamIntervals.Get(int(n), out[i])
-	}
-	return out
 }
 
 // findSteps finds captures with times that no span of seconds can be read from.
@@ -457,8 +583,8 @@ func (e *evidence) callFilter(c *sessions.Call) string {
 
 // lineFilter is the connection that carried a browser call.
 func (e *evidence) lineFilter(c *sessions.Call) string {
-	for _, s := range e.signals(e.ofCall[c.CallID]) {
-		if s.FlowID.Known && (s.Protocol == "pstream" || s.Protocol == "matrix") {
+	for s := range e.each(e.ofCall[c.CallID], onBrowser) {
+		if s.FlowID.Known {
 			return flowFilter(e.flows[s.FlowID.V])
 		}
 	}
@@ -888,7 +1014,7 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 	for i := range e.Hosts {
 		provider[e.Hosts[i].Address] = e.Hosts[i].Provider != ""
 	}
-	for _, s := range e.telling() {
+	for _, s := range e.telling(refuses) {
 		switch {
 		case s.Protocol == "http" && s.StatusCode.V == 429 && provider[s.Src]:
 			refused("HTTP 429 of "+s.Src, "request", "requests", ofSignal(s, "", "with HTTP 429 by %s: too many at once", e.host(s.Src)))
@@ -1111,12 +1237,9 @@ func arrivalLate(e *evidence, add func(sessions.Oddity)) {
 
 // inviteOf is the message that asked for the call.
 func (e *evidence) inviteOf(c *sessions.Call) *sessions.Signal {
-	s := new(sessions.Signal)
-	for _, n := range e.ofCall[c.CallID] {
-		e.Signals.Get(int(n), s)
-		if strings.EqualFold(s.Kind, "INVITE") && (s.Protocol == "sip" || s.Protocol == "pstream" || s.Protocol == "matrix") {
-			return s
-		}
+	list := e.ofCall[c.CallID]
+	if n := slices.IndexFunc(list, func(n int32) bool { return e.traits[n]&asks != 0 }); n >= 0 {
+		return e.Signals.At(int(list[n]))
 	}
 	return nil
 }
@@ -1144,8 +1267,8 @@ func ringingNever(e *evidence, add func(sessions.Oddity)) {
 			waited = " within " + seconds(until-c.InitiatedAt)
 		}
 		what := "sent nothing at all"
-		for _, s := range e.signals(e.ofCall[c.CallID]) {
-			if s.Src == inv.Dst {
+		for _, n := range e.ofCall[c.CallID] {
+			if s := e.Signals.At(int(n)); s.Src == inv.Dst {
 				what = "sent " + named(s.Label) + ", neither ringing nor an answer"
 				break
 			}
@@ -1163,7 +1286,7 @@ func callIgnored(e *evidence, add func(sessions.Oddity)) {
 	}
 	up := map[uint32][]answered{}
 	for i := range e.Calls {
-		if c := &e.Calls[i]; c.AnsweredAt != 0 {
+		if c := &e.Calls[i]; c.AnsweredAt != 0 && e.has(e.ofCall[c.CallID], onBrowser) {
 			if inv := e.inviteOf(c); inv != nil && inv.Protocol != "sip" {
 				up[inv.FlowID.V] = append(up[inv.FlowID.V], answered{c.AnsweredAt, cmp.Or(c.EndedAt, math.MaxInt64), c.CallID})
 			}
@@ -1186,9 +1309,13 @@ func callIgnored(e *evidence, add func(sessions.Oddity)) {
 		if inv == nil || inv.Protocol == "sip" || e.fromClient(inv) {
 			continue
 		}
-		if slices.ContainsFunc(e.signals(e.ofCall[c.CallID]), func(s *sessions.Signal) bool {
-			return (s.Protocol == "pstream" || s.Protocol == "matrix") && e.fromClient(s)
-		}) {
+		said := false
+		for s := range e.each(e.ofCall[c.CallID], onBrowser) {
+			if said = e.fromClient(s); said {
+				break
+			}
+		}
+		if said {
 			continue
 		}
 		why := "its user did not answer, or it ignored the call, which looks the same"
@@ -1206,7 +1333,7 @@ func callIgnored(e *evidence, add func(sessions.Oddity)) {
 }
 
 func hangupError(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.telling() {
+	for _, s := range e.telling(hangsUp | says) {
 		switch {
 		case (s.Protocol == "pstream" || s.Protocol == "matrix") && s.Kind == "hangup":
 			code, err := strconv.ParseInt(field(s.Detail.String(), "payload.error.code"), 10, 64)
@@ -1257,7 +1384,7 @@ func badReason(reason string) string {
 }
 
 func rejectEarly(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.telling() {
+	for _, s := range e.telling(hangsUp) {
 		if s.Protocol != "pstream" || s.Kind != "hangup" || s.CallID != "" || e.fromClient(s) {
 			continue
 		}
@@ -1275,7 +1402,7 @@ func rejectEarly(e *evidence, add func(sessions.Oddity)) {
 
 func reconnect(e *evidence, add func(sessions.Oddity)) {
 	var listens []*sessions.Signal
-	for i, s := range e.telling() {
+	for i, s := range e.telling(listening) {
 		if s.Protocol == "pstream" && s.Kind == "listen" && s.FlowID.Known {
 			listens = append(listens, e.Signals.At(i))
 		}
@@ -1284,8 +1411,11 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 	for i := range e.Calls {
 		c := &e.Calls[i]
 		var last *sessions.Signal
-		told := map[uint32]bool{}
+		var told map[uint32]bool
 		tell := func(s *sessions.Signal, before decode.Time, how string) {
+			if told == nil {
+				told = map[uint32]bool{}
+			}
 			told[s.FlowID.V] = true
 			gap := ""
 			if before != 0 && s.At > before {
@@ -1293,8 +1423,9 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 			}
 			add(ofSignal(s, c.CallID, "signaling of the call moved to a new connection%s (%s); it is the same call", gap, how))
 		}
-		for _, s := range e.signals(e.ofCall[c.CallID]) {
-			if s.Protocol != "pstream" || !s.FlowID.Known {
+		var before sessions.Signal
+		for s := range e.each(e.ofCall[c.CallID], onPStream) {
+			if !s.FlowID.Known {
 				continue
 			}
 			switch {
@@ -1304,7 +1435,8 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 			case last == nil && s.Kind == "invite" && e.fromClient(s) && field(s.Detail.String(), "payload.reconnect") != "":
 				tell(s, 0, "invite with a reconnect token; the old connection was not captured")
 			}
-			last = s
+			before = *s
+			last = &before
 		}
 		if last == nil || c.AnsweredAt == 0 || e.flows[last.FlowID.V] == nil {
 			continue
@@ -1327,15 +1459,11 @@ func reconnect(e *evidence, add func(sessions.Oddity)) {
 // lastOn is the time of the last message on a flow before at.
 func (e *evidence) lastOn(flow uint32, at decode.Time) decode.Time {
 	list := e.ofFlow[flow]
-	var s sessions.Signal
-	n, _ := slices.BinarySearchFunc(list, at, func(n int32, at decode.Time) int {
-		e.Signals.Get(int(n), &s)
-		return cmp.Compare(s.At, at)
-	})
+	n, _ := slices.BinarySearchFunc(list, at, func(n int32, at decode.Time) int { return cmp.Compare(e.at[n], at) })
 	if n == 0 {
 		return 0
 	}
-	return e.Signals.At(int(list[n-1])).At
+	return e.at[list[n-1]]
 }
 
 // lines are the signaling connections that were read whole, by number.
@@ -1344,7 +1472,7 @@ func (e *evidence) lines() []*sessions.Flow {
 	for i := range e.Flows {
 		f := &e.Flows[i]
 		list := e.ofFlow[f.FlowID]
-		if len(list) > 0 && !e.stepped[e.Signals.At(int(list[0])).File] && f.GapBytes == 0 && (f.Encryption == "none" || f.Encryption == "decrypted" || f.Encryption == "") {
+		if len(list) > 0 && (len(e.stepped) == 0 || !e.stepped[e.Signals.At(int(list[0])).File]) && f.GapBytes == 0 && (f.Encryption == "none" || f.Encryption == "decrypted" || f.Encryption == "") {
 			out = append(out, f)
 		}
 	}
@@ -1358,29 +1486,23 @@ func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 		}
 	}
 	for _, f := range e.lines() {
-		if !e.speaks(f.FlowID, "pstream") {
+		list := e.ofFlow[f.FlowID]
+		if !e.has(list, onPStream) {
 			continue // another WebSocket
 		}
-		list := e.ofFlow[f.FlowID]
-		var s, after sessions.Signal
 		for i, n := range list {
-			if i == 0 {
-				e.Signals.Get(int(n), &s)
-			} else {
-				s = after
-			}
-			if s.Kind == "close" {
+			if e.traits[n]&closes != 0 {
 				break
 			}
 			next, what := f.LastAt, "the last packet"
 			if i+1 < len(list) {
-				e.Signals.Get(int(list[i+1]), &after)
-				next, what = after.At, "the next message"
+				next, what = e.at[list[i+1]], "the next message"
 			}
-			if next-s.At < heartbeatS*1e9 {
+			if next-e.at[n] < heartbeatS*1e9 {
 				continue
 			}
-			o := ofSignal(&s, "flow "+strconv.FormatUint(uint64(f.FlowID), 10), "no signaling message for %s between %s and %s, from this one to %s: the connection stayed open, a client gives it up after 15 s",
+			s := e.Signals.At(int(n))
+			o := ofSignal(s, "flow "+strconv.FormatUint(uint64(f.FlowID), 10), "no signaling message for %s between %s and %s, from this one to %s: the connection stayed open, a client gives it up after 15 s",
 				seconds(next-s.At), e.host(f.Src), e.host(f.Dst), what)
 			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
 			add(o)
@@ -1389,7 +1511,7 @@ func heartbeatLost(e *evidence, add func(sessions.Oddity)) {
 }
 
 func tokenRejected(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.telling() {
+	for _, s := range e.telling(tellsError) {
 		if s.Protocol != "pstream" && s.Protocol != "matrix" || s.Kind != "error" {
 			continue
 		}
@@ -1413,7 +1535,7 @@ func registerGap(e *evidence, add func(sessions.Oddity)) {
 			o.WiresharkFilter = cmp.Or(flowFilter(f), o.WiresharkFilter)
 			add(o)
 		}
-		for s := range e.each(e.ofFlow[f.FlowID]) {
+		for s := range e.each(e.ofFlow[f.FlowID], registers|closes|offline) {
 			switch {
 			case s.Protocol == "pstream" && s.Kind == "register":
 				on := field(s.Detail.String(), "payload.media.audio") != "false"
@@ -1476,11 +1598,17 @@ func setupSlow(e *evidence, add func(sessions.Oddity)) {
 
 // side is one direction of a leg's media.
 type side struct {
-	streams     []*sessions.Stream
+	streams     []*streamOf
 	first, last decode.Time
 }
 
-func (s *side) add(st *sessions.Stream) {
+// streamOf is the first fields of a stream, up to LastAt, and its place in the table.
+type streamOf struct {
+	sessions.Stream
+	row int32
+}
+
+func (s *side) add(st *streamOf) {
 	if s.first == 0 || st.FirstAt < s.first {
 		s.first = st.FirstAt
 	}
@@ -1491,32 +1619,44 @@ func (s *side) add(st *sessions.Stream) {
 // sides parts the streams of each leg of a call into its two directions, told
 // by the ends of the first stream; a stream between other ends (another
 // candidate pair) counts for the direction whose sender or receiver it shares,
-// else for both, so that nothing is called missing that may be there.
+// else for both, so that nothing is called missing that may be there. The next
+// call overwrites the streams.
 func (e *evidence) sides(c *sessions.Call) [][2]side {
-	var legs []uint32
-	by := map[uint32][]*sessions.Stream{}
-	for _, n := range e.streams[c.CallID] {
-		s := e.Streams.At(int(n))
-		if by[s.LegID.V] == nil {
-			legs = append(legs, s.LegID.V)
-		}
-		by[s.LegID.V] = append(by[s.LegID.V], s)
+	streams := e.streams[c.CallID]
+	if cap(e.rows) < len(streams) {
+		e.rows = make([]streamOf, len(streams))
 	}
-	var out [][2]side
-	for _, leg := range legs {
-		list := by[leg]
-		slices.SortStableFunc(list, func(a, b *sessions.Stream) int { return cmp.Compare(a.FirstAt, b.FirstAt) })
+	rows := e.rows[:len(streams)]
+	list := make([]*streamOf, len(streams))
+	for i, n := range streams {
+		e.Streams.UnpackFirst(int(n), &rows[i].Stream, e.toLastAt)
+		rows[i].row, list[i] = n, &rows[i]
+	}
+	// legs in order of their first streams, the streams of each in time
+	first := make(map[uint32]int, 1)
+	for i, s := range list {
+		if _, ok := first[s.LegID.V]; !ok {
+			first[s.LegID.V] = i
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *streamOf) int {
+		return cmp.Or(cmp.Compare(first[a.LegID.V], first[b.LegID.V]), cmp.Compare(a.FirstAt, b.FirstAt))
+	})
+	out := make([][2]side, 0, len(first))
+	for len(list) > 0 {
 		f := list[0]
 		from, to := f.Src, f.Dst
-		ends := func(s *sessions.Stream) (string, string) { return s.Src, s.Dst }
+		ends := func(s *streamOf) (string, string) { return s.Src, s.Dst }
 		if from == to { // both on one host
-			ends = func(s *sessions.Stream) (string, string) {
+			ends = func(s *streamOf) (string, string) {
 				return endpoint(s.Src, s.SrcPort), endpoint(s.Dst, s.DstPort)
 			}
 			from, to = ends(f)
 		}
 		var d [2]side
-		for _, s := range list {
+		for len(list) > 0 && list[0].LegID.V == f.LegID.V {
+			s := list[0]
+			list = list[1:]
 			src, dst := ends(s)
 			there, back := src == from || dst == to, src == to || dst == from
 			if there == back {
@@ -1538,10 +1678,7 @@ func (e *evidence) sides(c *sessions.Call) [][2]side {
 // that media goes in one direction only (RFC 3264 5.1, 8.4).
 func (e *evidence) held(c *sessions.Call, from, to decode.Time) bool {
 	hold := false
-	for _, s := range e.signals(e.ofCall[c.CallID]) {
-		if !strings.HasSuffix(s.Label, "+ SDP") {
-			continue
-		}
+	for s := range e.each(e.ofCall[c.CallID], describes) {
 		if s.At >= to {
 			break
 		}
@@ -1561,12 +1698,11 @@ func (e *evidence) oneWay(d, other *side, from, to decode.Time) (at, length deco
 	cover := func(s *side) []span {
 		var out []span
 		for _, st := range s.streams {
-			list := e.intervals(st.StreamID)
-			if len(list) == 0 {
+			if n, ok := e.seconds[st.StreamID]; !ok || n.covers(&st.Stream) {
 				out = append(out, span{st.FirstAt, st.LastAt})
 				continue
 			}
-			for _, iv := range list {
+			for iv := range e.intervals(st.StreamID) {
 				if iv.Packets > 0 {
 					out = append(out, span{max(iv.At, st.FirstAt), min(iv.At+1e9, st.LastAt)})
 				}
@@ -1619,7 +1755,7 @@ func oneWayAudio(e *evidence, add func(sessions.Oddity)) {
 				if len(this.streams) == 0 {
 					continue
 				}
-				if slices.ContainsFunc(other.streams, func(s *sessions.Stream) bool {
+				if slices.ContainsFunc(other.streams, func(s *streamOf) bool {
 					return slices.Contains(s.PayloadTypes, 13) || slices.Contains(s.PayloadTypes, 19)
 				}) {
 					continue // it says comfort noise where it is silent (RFC 3389)
@@ -1628,7 +1764,7 @@ func oneWayAudio(e *evidence, add func(sessions.Oddity)) {
 				if n <= oneWayS*1e9 || e.held(c, at, at+n) {
 					continue
 				}
-				s := this.streams[0]
+				s := e.Streams.At(int(this.streams[0].row))
 				back := "nothing came back at all"
 				if len(other.streams) > 0 {
 					back = "nothing came back meanwhile"
@@ -1647,12 +1783,16 @@ func mediaLate(e *evidence, add func(sessions.Oddity)) {
 		if c.AnsweredAt == 0 || e.stepped[c.File] {
 			continue
 		}
+		late := func(n int32) bool { return e.begun[n]-c.AnsweredAt > mediaLateS*1e9 }
+		if !slices.ContainsFunc(e.streams[c.CallID], late) {
+			continue
+		}
 		for _, d := range e.sides(c) {
 			for k := range d {
 				if len(d[k].streams) == 0 || d[k].first-c.AnsweredAt <= mediaLateS*1e9 || e.held(c, c.AnsweredAt, d[k].first) {
 					continue
 				}
-				s := d[k].streams[0]
+				s := e.Streams.At(int(d[k].streams[0].row))
 				o := aboutStream(s, s.FirstAt, "first media %s came %s after the answer", way(s), seconds(d[k].first-c.AnsweredAt))
 				o.Subject = c.CallID
 				add(o)
@@ -1661,20 +1801,28 @@ func mediaLate(e *evidence, add func(sessions.Oddity)) {
 	}
 }
 
+func lossy(s *sessions.Stream) bool { return s.LostPct.Known && s.LostPct.V > lossPct }
+
+func jittery(s *sessions.Stream) bool { return s.JitterMeanMS.Known && s.JitterMeanMS.V > jitterMS }
+
+func disagrees(s *sessions.Stream) bool {
+	return s.MOS.Known && s.MOSSDK.Known && math.Abs(s.MOS.V-s.MOSSDK.V) > mosDiffer
+}
+
 func mediaLoss(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Streams.All() {
-		if !s.LostPct.Known || s.LostPct.V <= lossPct {
+	for s := range e.oddStreams() {
+		if !lossy(s) {
 			continue
 		}
 		text := fmt.Sprintf("%d of %d packets (%s %%) %s are missing by their sequence numbers", s.Lost, s.Expected, rates.Number(s.LostPct.V), way(s))
 		at := s.FirstAt
-		var worst *sessions.StreamInterval
-		for _, iv := range e.intervals(s.StreamID) {
-			if worst == nil || iv.Lost > worst.Lost {
-				worst = iv
+		var worst sessions.StreamInterval
+		for iv := range e.intervals(s.StreamID) {
+			if iv.Lost > worst.Lost {
+				worst = *iv
 			}
 		}
-		if worst != nil && worst.Lost > 0 {
+		if worst.Lost > 0 {
 			text += fmt.Sprintf(", most in the second from %s on: %d", seconds(max(worst.At-s.FirstAt, 0)), min(worst.Lost, s.Lost))
 			at = max(worst.At, s.FirstAt)
 		}
@@ -1692,8 +1840,8 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 }
 
 func jitterHigh(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Streams.All() {
-		if !s.JitterMeanMS.Known || s.JitterMeanMS.V <= jitterMS {
+	for s := range e.oddStreams() {
+		if !jittery(s) {
 			continue
 		}
 		most := ""
@@ -1705,8 +1853,8 @@ func jitterHigh(e *evidence, add func(sessions.Oddity)) {
 }
 
 func mosDisagree(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Streams.All() {
-		if !s.MOS.Known || !s.MOSSDK.Known || math.Abs(s.MOS.V-s.MOSSDK.V) <= mosDiffer {
+	for s := range e.oddStreams() {
+		if !disagrees(s) {
 			continue
 		}
 		add(aboutStream(s, s.FirstAt, "MOS %s is %s by the E-model%s and %s by the client: the client's formula takes its own round trip, jitter and loss and knows no codec, the E-model takes codec and loss as captured here",
@@ -1728,7 +1876,7 @@ var staticTypes = map[int64]string{
 }
 
 func payloadChanged(e *evidence, add func(sessions.Oddity)) {
-	for _, s := range e.Streams.All() {
+	for s := range e.oddStreams() {
 		if len(s.PayloadTypes) < 2 {
 			continue
 		}
@@ -1760,8 +1908,8 @@ func payloadChanged(e *evidence, add func(sessions.Oddity)) {
 // rtpmap is the codec that the call's SDP gives for a payload type (RFC 8866 6.6).
 func (e *evidence) rtpmap(call string, pt int64) string {
 	want := "a=rtpmap:" + strconv.FormatInt(pt, 10) + " "
-	for _, s := range e.signals(e.ofCall[call]) {
-		if _, rest, ok := strings.Cut(s.Detail.String(), want); ok {
+	for _, n := range e.ofCall[call] {
+		if _, rest, ok := strings.Cut(e.Signals.At(int(n)).Detail.String(), want); ok {
 			name, _, _ := strings.Cut(rest, "/")
 			if len(name) <= 32 && !strings.ContainsAny(name, " \n") {
 				return name
@@ -1783,7 +1931,7 @@ func retransmitSIP(e *evidence, add func(sessions.Oddity)) {
 	}
 	seen := map[message]*times{}
 	var order []message
-	for i, s := range e.telling() {
+	for i, s := range e.telling(repeats) {
 		if s.Protocol != "sip" || !s.Retransmission {
 			continue
 		}
@@ -1828,7 +1976,7 @@ func sipFailure(e *evidence, add func(sessions.Oddity)) {
 		status     int64
 	}
 	seen := map[answer]bool{}
-	for _, s := range e.telling() {
+	for _, s := range e.telling(refuses) {
 		if s.Protocol != "sip" || s.Retransmission || s.StatusCode.V < 400 || s.StatusCode.V > 699 {
 			continue
 		}
@@ -1979,12 +2127,6 @@ func tlsOld(e *evidence, add func(sessions.Oddity)) {
 	}
 }
 
-// knownMessages are the types of TWILIO.md A3, A4 and B that this version reads.
-var knownMessages = []string{
-	"listen", "register", "invite", "answer", "reinvite", "dtmf", "reject", "hangup", "message", "connected", "ready", "ringing", "cancel",
-	"error", "ack", "offline", "close", "candidate", "presence", "roster", "offer", "publish",
-}
-
 func unknownMessage(e *evidence, add func(sessions.Oddity)) {
 	type group struct {
 		n     int64
@@ -1992,7 +2134,7 @@ func unknownMessage(e *evidence, add func(sessions.Oddity)) {
 	}
 	var order []string
 	groups := map[string]*group{}
-	for i, s := range e.telling() {
+	for i, s := range e.telling(unheardOf) {
 		if s.Protocol != "pstream" && s.Protocol != "matrix" || knownMessage(s) {
 			continue
 		}

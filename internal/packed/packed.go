@@ -434,6 +434,16 @@ func (r *Rows[T]) RowType() reflect.Type { return reflect.TypeFor[T]() }
 // Unpack is Get for who does not know T: row is a *T. So it is below.
 func (r *Rows[T]) Unpack(i int, row any) { r.Get(i, row.(*T)) }
 
+// FieldsTo is how many fields a row has up to the one of that name and with it,
+// for UnpackFirst. A name that no field has is a bug of the caller.
+func (r *Rows[T]) FieldsTo(name string) int {
+	f, ok := r.RowType().FieldByName(name)
+	if !ok {
+		panic(fmt.Sprintf("packed: %v has no field %s", r.RowType(), name))
+	}
+	return f.Index[0] + 1
+}
+
 // UnpackFirst unpacks the first fields only; the others are zero.
 func (r *Rows[T]) UnpackFirst(i int, row any, fields int) {
 	p := row.(*T)
