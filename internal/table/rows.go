@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"unicode/utf8"
 	"unsafe"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/twtrace/twtrace/internal/packed"
 )
@@ -210,6 +213,15 @@ func (c *cursor) at(i int) rowAt {
 	return c.row
 }
 
+// first is at for who looks at the first fields only.
+func (c *cursor) first(i, fields int) rowAt {
+	if c.packed == nil {
+		return rowOf(c.slice, i)
+	}
+	c.packed.UnpackFirst(i, c.scratch, fields)
+	return c.row
+}
+
 // rowOf is row i of a slice of rows, which the caller keeps.
 func rowOf(rows reflect.Value, i int) rowAt { return rows.Index(i).Addr().UnsafePointer() }
 
@@ -397,9 +409,20 @@ func (o *order) key(row rowAt) sortKey {
 // Sort brings the rows of every table into TABLES.md's order. It is total:
 // the same rows in any order give the same result.
 func (d *Dataset) Sort() {
+	eachTable(func(sp *spec) { sp.sort(d) })
+}
+
+// eachTable calls f for every table, for several at once.
+func eachTable(f func(*spec)) {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i := range specs {
-		specs[i].sort(d)
+		g.Go(func() error {
+			f(&specs[i])
+			return nil
+		})
 	}
+	g.Wait()
 }
 
 func (sp *spec) sort(d *Dataset) {
@@ -469,8 +492,7 @@ func (l *list) inTime(sp *spec) bool {
 	c := l.cursor()
 	last := int64(math.MinInt64)
 	for i := range l.packed.Len() {
-		l.packed.UnpackFirst(i, c.scratch, at.field+1)
-		v := at.cell(c.row).i
+		v := at.cell(c.first(i, at.field+1)).i
 		if v <= last {
 			return false
 		}
@@ -492,8 +514,10 @@ func (sp *spec) compareRows(x, y rowAt) int {
 // within an experiment and known, enums closed, numbers finite. An error here
 // is a bug of whoever made the rows.
 func (d *Dataset) Check() error {
-	for i := range specs {
-		if err := specs[i].check(d); err != nil {
+	errs := make([]error, len(specs))
+	eachTable(func(sp *spec) { errs[sp.field] = sp.check(d) })
+	for i, err := range errs {
+		if err != nil {
 			return fmt.Errorf("internal: table %s, %w", specs[i].schema.Name, err)
 		}
 	}
@@ -504,14 +528,23 @@ func (sp *spec) check(d *Dataset) error {
 	rows := sp.list(d)
 	at := rows.cursor()
 	hasKey := slices.ContainsFunc(sp.cols, func(c column) bool { return c.Key })
+	var cols []*column // that anything is promised of
+	for k := range sp.cols {
+		if c := &sp.cols[k]; c.Key || k == 0 || c.kind == kindEnum || c.kind == kindFloat {
+			cols = append(cols, c)
+		}
+	}
+	fields := cols[len(cols)-1].field + 1
 	// Half a SHA-256 stands for a key: 16 bytes a row, whatever its length.
-	seen := make(map[[16]byte]int, rows.Len())
+	seen := map[[16]byte]int{}
+	if hasKey {
+		seen = make(map[[16]byte]int, rows.Len())
+	}
 	var key []byte
 	for j := range rows.Len() {
-		row := at.at(j)
+		row := at.first(j, fields)
 		key = key[:0]
-		for k := range sp.cols {
-			c := &sp.cols[k]
+		for k, c := range cols {
 			if c.kind == kindFloat {
 				if v := c.cell(row); math.IsNaN(v.f) || math.IsInf(v.f, 0) {
 					return fmt.Errorf("row %d: %s is %v, wanted a finite number", j, c.Name, v.f)
@@ -519,9 +552,6 @@ func (sp *spec) check(d *Dataset) error {
 				continue
 			}
 			isKey := c.Key || k == 0
-			if !isKey && c.kind != kindEnum {
-				continue
-			}
 			v := c.cell(row)
 			if c.kind == kindEnum && !v.null && v.i < 0 {
 				return fmt.Errorf("row %d: %s is %q, wanted one of %s", j, c.Name, v.s, strings.Join(c.Enum, ", "))

@@ -730,6 +730,7 @@ func TestCheck(t *testing.T) {
 		{"unknown NaN", Dataset{Calls: []sessions.Call{{Experiment: "e", CallID: "1", RingMS: sessions.Float{V: math.NaN()}}}}, ""},
 		{"no key at all", Dataset{Signals: packed.Of(sessions.Signal{Experiment: "e"}, sessions.Signal{Experiment: "e"})}, ""},
 		{"interval", Dataset{StreamIntervals: packed.Of([]sessions.StreamInterval{{Experiment: "e", StreamID: 1, At: 5}, {Experiment: "e", StreamID: 1, At: 6}, {Experiment: "e", StreamID: 2, At: 5}}...)}, ""},
+		{"two tables", Dataset{Calls: []sessions.Call{ok, ok}, Flows: []sessions.Flow{{Experiment: "e"}, {Experiment: "e"}}}, "table flows, rows 0 and 1"},
 		{"interval twice", Dataset{StreamIntervals: packed.Of([]sessions.StreamInterval{{Experiment: "e", StreamID: 1, At: 5}, {Experiment: "e", StreamID: 1, At: 5}}...)}, "same key"},
 	}
 	for _, c := range cases {
