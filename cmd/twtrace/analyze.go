@@ -48,7 +48,7 @@ func (a *app) analyzeInto(exps []experiment.Experiment, opt experiment.Options) 
 	}
 	defer out.abandon()
 	out.workers = max(1, a.workers()/max(1, len(exps)))
-	err = a.analyzeAll(exps, opt, func(_ int, r *experiment.Result) error { return out.add(r) })
+	err = a.analyzeAll(exps, opt, func(_ int, r *experiment.Result) error { return out.add(a, r) })
 	if err != nil {
 		return err
 	}

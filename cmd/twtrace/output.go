@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/twtrace/twtrace/internal/experiment"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/report"
@@ -27,6 +29,7 @@ type output struct {
 	workers    int // that write tables at once
 	batch      []experiment.Entry
 	data       *table.Dataset // what was written, when it is one experiment and reads as it is
+	drawn      bool           // and its report is in the stage
 }
 
 const (
@@ -107,14 +110,25 @@ func (o *output) abandon() {
 	}
 }
 
-// add writes the tables of one experiment.
-func (o *output) add(r *experiment.Result) error {
+// add writes the tables of one experiment. With workers, the report of the first
+// is drawn meanwhile: nearly always its tables read as it is.
+func (o *output) add(a *app, r *experiment.Result) error {
+	first := len(o.batch) == 0
+	draws := first && o.workers > 1 && r.Exit != experiment.ExitNothing
+	var drawing errgroup.Group
+	if draws {
+		drawing.Go(func() error { return a.writeReport(filepath.Join(o.stage, reportName), r.Data) })
+	}
 	asIs, err := table.WriteDir(o.create, r.Data, false, o.workers)
+	drawErr := drawing.Wait()
 	if err != nil {
 		return err
 	}
-	if o.data = nil; asIs && len(o.batch) == 0 {
-		o.data = r.Data
+	if o.data, o.drawn = nil, false; first && asIs {
+		if drawErr != nil {
+			return drawErr
+		}
+		o.data, o.drawn = r.Data, draws
 	}
 	for i := range r.Data.Experiments {
 		o.batch = append(o.batch, experiment.NewEntry(r.Data, &r.Data.Experiments[i]))
@@ -159,8 +173,10 @@ func (o *output) finish(a *app) error {
 			}
 		}
 	}
-	if err := a.writeReport(filepath.Join(o.stage, reportName), d); err != nil {
-		return err
+	if !o.drawn {
+		if err := a.writeReport(filepath.Join(o.stage, reportName), d); err != nil {
+			return err
+		}
 	}
 	slices.SortFunc(o.batch, func(x, y experiment.Entry) int { return strings.Compare(x.Experiment, y.Experiment) })
 	err := writeFile(filepath.Join(o.stage, batchName), func(w io.Writer) error {
