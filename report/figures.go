@@ -1100,7 +1100,7 @@ func mediaFigure(d *table.Dataset, no *int) *Figure {
 	}
 	by := map[string]*sum{}
 	names := []string{}
-	for _, v := range d.StreamIntervals.All() {
+	for _, v := range d.StreamIntervals.AllTo("Lost") {
 		s := by[v.Experiment]
 		if s == nil {
 			s = &sum{first: v.At, last: v.At}

@@ -137,14 +137,14 @@ type streamKey struct {
 }
 
 func newFlows(d *table.Dataset, c clock) *flows {
-	f := &flows{d: d, clock: c, signals: map[callKey][]int{}, streams: map[callKey][]int{}, hosts: map[callKey]int{}, holes: map[streamKey][]decode.Time{}, detail: 6 << 20, left: allRungs}
-	for i, s := range d.Signals.All() {
+	f := &flows{d: d, clock: c, signals: make(map[callKey][]int, len(d.Calls)), streams: make(map[callKey][]int, len(d.Calls)), hosts: map[callKey]int{}, holes: map[streamKey][]decode.Time{}, detail: 6 << 20, left: allRungs}
+	for i, s := range d.Signals.AllTo("CallID") {
 		if s.CallID != "" {
 			k := callKey{s.Experiment, s.CallID}
 			f.signals[k] = append(f.signals[k], i)
 		}
 	}
-	for i, s := range d.Streams.All() {
+	for i, s := range d.Streams.AllTo("CallID") {
 		if s.CallID != "" {
 			k := callKey{s.Experiment, s.CallID}
 			f.streams[k] = append(f.streams[k], i)
@@ -153,7 +153,7 @@ func newFlows(d *table.Dataset, c clock) *flows {
 	for i := range d.Hosts {
 		f.hosts[callKey{d.Hosts[i].Experiment, d.Hosts[i].Address}] = i
 	}
-	for _, v := range d.StreamIntervals.All() {
+	for _, v := range d.StreamIntervals.AllTo("Lost") {
 		if v.Lost > 0 {
 			k := streamKey{v.Experiment, v.StreamID}
 			if len(f.holes[k]) < 60 {
@@ -177,35 +177,22 @@ func (f *flows) rungs(k, n int) []Rung {
 
 // unpacked are rows of a packed table that are looked at again and again.
 type unpacked[T any] struct {
-	at   map[int]*T
-	rows []*T // all there ever were; the first len(at) are in use
+	rows []T
+	at   []*T
 }
 
-// forget takes all rows back.
-func (u *unpacked[T]) forget() { clear(u.at) }
-
-// row is row i, valid until forget. get unpacks it.
-func (u *unpacked[T]) row(i int, get func(int, *T)) *T {
-	if x := u.at[i]; x != nil {
-		return x
+// load unpacks rows; they are valid until the next load. get unpacks one.
+func (u *unpacked[T]) load(rows []int, get func(int, *T)) []*T {
+	if len(u.rows) < len(rows) {
+		u.rows = make([]T, 2*len(rows))
 	}
-	if u.at == nil {
-		u.at = map[int]*T{}
+	u.at = u.at[:0]
+	for n, i := range rows {
+		get(i, &u.rows[n])
+		u.at = append(u.at, &u.rows[n])
 	}
-	n := len(u.at)
-	if n == len(u.rows) {
-		u.rows = append(u.rows, new(T))
-	}
-	get(i, u.rows[n])
-	u.at[i] = u.rows[n]
-	return u.rows[n]
+	return u.at
 }
-
-// signal is a row of table signals.
-func (f *flows) signal(i int) *sessions.Signal { return f.drawn.row(i, f.d.Signals.Get) }
-
-// stream is a row of table streams.
-func (f *flows) stream(i int) *sessions.Stream { return f.heard.row(i, f.d.Streams.Get) }
 
 // roleRank orders lanes and columns: control left, media right.
 var roleRank = map[string]int{"dns": 0, "events": 1, "rest": 2, "webhook": 3, "signaling": 4, "": 5, "other": 5, "client": 6, "mediastream": 7, "stun": 8, "turn": 9, "media": 10}
@@ -221,8 +208,8 @@ func mainRole(roles []string) string {
 }
 
 // lanes finds the hosts of a call in the order of their roles.
-func (f *flows) lanes(exp string, sigs, streams []int) ([]Lane, map[string]int) {
-	var addrs []string
+func (f *flows) lanes(exp string, sigs []*sessions.Signal, streams []*sessions.Stream) ([]Lane, map[string]int) {
+	addrs := make([]string, 0, 4)
 	speaks := map[string]string{} // role by what was said, when hosts does not know
 	seen := func(a, role string) {
 		if a == "" {
@@ -233,15 +220,13 @@ func (f *flows) lanes(exp string, sigs, streams []int) ([]Lane, map[string]int) 
 			speaks[a] = role
 		}
 	}
-	for _, i := range sigs {
-		s := f.signal(i)
+	for _, s := range sigs {
 		if drawn(s) {
 			seen(s.Src, "")
 			seen(s.Dst, "")
 		}
 	}
-	for _, i := range streams {
-		s := f.stream(i)
+	for _, s := range streams {
 		seen(s.Src, "media")
 		seen(s.Dst, "media")
 	}
@@ -311,14 +296,11 @@ func failed(s *sessions.Signal) bool {
 func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	most := min(maxRungs, max(f.left, fewRungs))
 	k := callKey{c.Experiment, c.CallID}
-	f.drawn.forget()
-	f.heard.forget()
-	sigs := slices.Clone(f.signals[k])
-	slices.SortStableFunc(sigs, func(a, b int) int {
-		x, y := f.signal(a), f.signal(b)
+	sigs := f.drawn.load(f.signals[k], f.d.Signals.Get)
+	slices.SortStableFunc(sigs, func(x, y *sessions.Signal) int {
 		return cmp.Or(cmp.Compare(x.At, y.At), cmp.Compare(x.File, y.File), cmp.Compare(x.Frame.V, y.Frame.V))
 	})
-	streams := f.streams[k]
+	streams := f.heard.load(f.streams[k], f.d.Streams.Get)
 	l := Ladder{ID: id, CallID: c.CallID, Rows: []Rung{}, Media: []Bar{}, Facts: []string{}}
 	if !f.sketch {
 		l.Title, l.From, l.To, l.Start = show(c.CallID, 60), show(c.From, 60), show(c.To, 60), f.clock.full(c.InitiatedAt)
@@ -332,8 +314,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	// t = 0 is the request that began the call: the first rung of a signaling
 	// protocol that carries an invitation, else the first rung.
 	var t0 decode.Time
-	for _, i := range sigs {
-		s := f.signal(i)
+	for _, s := range sigs {
 		if drawn(s) && strings.EqualFold(s.Kind, "invite") {
 			t0 = s.At
 			break
@@ -345,9 +326,8 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	hidden := map[string]int{}
 	hiddenNames := []string{}
 	checks := map[check]bool{}
-	var drawnIdx []int
-	for _, i := range sigs {
-		s := f.signal(i)
+	rung := make([]*sessions.Signal, 0, len(sigs)) // those with one
+	for _, s := range sigs {
 		show := drawn(s)
 		if show && s.Protocol == "stun" && !failed(s) {
 			k := check{s.Kind, s.Src, s.Dst}
@@ -355,7 +335,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			checks[k] = true
 		}
 		if show {
-			drawnIdx = append(drawnIdx, i)
+			rung = append(rung, s)
 			if t0 == 0 {
 				t0 = s.At
 			}
@@ -366,11 +346,11 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		}
 		hidden[s.Protocol]++
 	}
-	total := len(drawnIdx)
+	total := len(rung)
 	if t0 == 0 {
-		for n, i := range streams {
-			if a := f.stream(i).FirstAt; n == 0 || a < t0 {
-				t0 = a
+		for n, s := range streams {
+			if n == 0 || s.FirstAt < t0 {
+				t0 = s.FirstAt
 			}
 		}
 	}
@@ -380,10 +360,10 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 	var copies [][2]int // rung, its number among the copies
 	var copyKeys []string
 	count1 := map[string]int{}
-	rungs := f.rungs(0, len(drawnIdx)+len(streams))
+	rungs := f.rungs(0, len(rung)+len(streams))
 	skipped := 0
-	for n := 0; n < len(drawnIdx); n++ {
-		s := f.signal(drawnIdx[n])
+	for n := 0; n < len(rung); n++ {
+		s := rung[n]
 		if total > 4*most && n > 3*most && n < total-most/2 {
 			skipped++ // a call of thousands of messages: count, do not lay out
 			continue
@@ -414,8 +394,8 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 		}
 		// More than three of one kind in a row are one rung.
 		m := n + 1
-		for m < len(drawnIdx) {
-			o := f.signal(drawnIdx[m])
+		for m < len(rung) {
+			o := rung[m]
 			if o.Kind != s.Kind || o.Src != s.Src || o.Dst != s.Dst || o.Protocol != s.Protocol || o.Retransmission != s.Retransmission || failed(o) != r.Failed || s.Retransmission {
 				break
 			}
@@ -425,7 +405,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			r.Detail = f.panel(s, id+"-"+strconv.Itoa(len(rungs)+1), r.Time)
 		}
 		if m-n > 3 {
-			last := f.signal(drawnIdx[m-1])
+			last := rung[m-1]
 			name := show(s.Kind, 36)
 			if l.Lanes[r.To].Role == "events" && strings.HasPrefix(s.Kind, "POST ") {
 				name = "events" // reports of the client, each named in the panel
@@ -436,7 +416,7 @@ func (f *flows) build(c *sessions.Call, id string, details bool) Ladder {
 			if r.Detail != nil {
 				var b strings.Builder
 				for x := n; x < m && x < n+30; x++ {
-					o := f.signal(drawnIdx[x])
+					o := rung[x]
 					b.WriteString(since(int64(o.At-t0)) + "  frame " + optCount(o.Frame) + "  " + show(cmp.Or(o.Label, o.Kind), 60) + "\n")
 				}
 				if m-n > 30 {
@@ -611,28 +591,26 @@ func protocolName(p string) string {
 
 // media inserts one row of text for each pair of lanes that exchanged streams,
 // and the bars beside them.
-func (f *flows) media(l *Ladder, rungs []Rung, streams []int, lane map[string]int, t0 decode.Time) []Rung {
+func (f *flows) media(l *Ladder, rungs []Rung, streams []*sessions.Stream, lane map[string]int, t0 decode.Time) []Rung {
 	type pair struct{ a, b int }
-	by := map[pair][]int{}
+	by := map[pair][]*sessions.Stream{}
 	var pairs []pair
-	for _, i := range streams {
-		s := f.stream(i)
+	for _, s := range streams {
 		a, b := lane[s.Src], lane[s.Dst]
 		p := pair{min(a, b), max(a, b)}
 		if by[p] == nil {
 			pairs = append(pairs, p)
 		}
-		by[p] = append(by[p], i)
+		by[p] = append(by[p], s)
 	}
 	slices.SortStableFunc(pairs, func(x, y pair) int {
-		return cmp.Compare(f.stream(by[x][0]).FirstAt, f.stream(by[y][0]).FirstAt)
+		return cmp.Compare(by[x][0].FirstAt, by[y][0].FirstAt)
 	})
 	for _, p := range pairs {
 		row := Rung{Kind: "media", From: p.a, To: p.b, Style: "media", Lines: []string{}}
 		right, left := false, false
 		codecs := []string{}
-		for n, i := range by[p] {
-			s := f.stream(i)
+		for n, s := range by[p] {
 			from, to := int64(s.FirstAt-t0), int64(s.LastAt-t0)
 			if n == 0 || from < row.At {
 				row.At = from
@@ -1052,7 +1030,7 @@ func submission(d *table.Dataset, id string) *Scenario {
 		return nil
 	}
 	seen := false
-	for _, s := range d.Signals.All() {
+	for _, s := range d.Signals.AllTo("Kind") {
 		if strings.HasPrefix(s.Kind, "POST Messages") {
 			seen = true
 			break

@@ -1208,7 +1208,7 @@ func (b *builder) captureLead() string {
 // experiments only unless that is nil; "" without a stream.
 func mediaText(ss *sessions.Streams, only map[string]bool) string {
 	var n, lost, expected int64
-	for _, s := range ss.All() {
+	for _, s := range ss.AllTo("Lost") {
 		if only == nil || only[s.Experiment] {
 			n, lost, expected = n+1, lost+max(0, s.Lost), expected+max(0, s.Expected)
 		}
@@ -1298,7 +1298,7 @@ func (b *builder) outcomeTable() *Table {
 		s.took.add(c.DurationS, 1e9)
 		of[[2]string{c.Experiment, c.CallID}] = o
 	}
-	for _, x := range d.Streams.All() {
+	for _, x := range d.Streams.AllTo("Lost") {
 		o, ok := of[[2]string{x.Experiment, x.CallID}]
 		if !ok || x.CallID == "" {
 			continue
@@ -1799,7 +1799,7 @@ func (b *builder) streams(p *Page) *Table {
 	p.MediaNote += ". Red marks a loss above 1" + nbsp + "% and a mean jitter above 30" + nbsp + "ms. Jitter is that of RFC 3550, 6.4.1."
 	if mos {
 		methods := []string{}
-		for _, s := range ss.All() {
+		for _, s := range ss.AllTo("MOSMethod") {
 			if m := show(s.MOSMethod, 60); m != "" && !slices.Contains(methods, m) && len(methods) < 4 {
 				methods = append(methods, m)
 			}

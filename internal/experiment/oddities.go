@@ -295,11 +295,13 @@ func (n *secondsOf) covers(s *sessions.Stream) bool {
 }
 
 func newEvidence(d *table.Dataset) *evidence {
+	calls := len(d.Calls)
 	e := &evidence{
-		Dataset: d, flows: map[uint32]*sessions.Flow{}, calls: map[string]*sessions.Call{}, resources: map[string]*sessions.CallResource{},
-		ofCall: map[string][]int32{}, ofFlow: map[uint32][]int32{}, listen: map[uint32]decode.Time{}, streams: map[string][]int32{},
-		seconds: map[uint32]secondsOf{}, names: map[string]string{}, captures: map[string]*decode.Capture{},
-		listed: map[string]decode.Time{}, stepped: map[string]bool{}, toLastAt: d.Streams.FieldsTo("LastAt"),
+		Dataset: d, flows: make(map[uint32]*sessions.Flow, len(d.Flows)), calls: make(map[string]*sessions.Call, calls),
+		resources: make(map[string]*sessions.CallResource, len(d.CallResources)), ofCall: make(map[string][]int32, calls), ofFlow: map[uint32][]int32{},
+		listen: map[uint32]decode.Time{}, streams: make(map[string][]int32, calls), seconds: make(map[uint32]secondsOf, d.Streams.Len()),
+		names: map[string]string{}, captures: map[string]*decode.Capture{}, listed: map[string]decode.Time{}, stepped: map[string]bool{},
+		toLastAt: d.Streams.FieldsTo("LastAt"),
 	}
 	for i := range d.Captures {
 		c := &d.Captures[i]
@@ -317,7 +319,7 @@ func newEvidence(d *table.Dataset) *evidence {
 		e.resources[d.CallResources[i].SID] = &d.CallResources[i]
 	}
 	e.at, e.traits = make([]decode.Time, d.Signals.Len()), make([]trait, d.Signals.Len())
-	for i, s := range d.Signals.All() {
+	for i, s := range d.Signals.AllTo("Retransmission") {
 		e.at[i], e.traits[i] = s.At, traitsOf(s)
 		if e.traits[i]&telling != 0 {
 			e.tell = append(e.tell, int32(i))
@@ -344,7 +346,7 @@ func newEvidence(d *table.Dataset) *evidence {
 		slices.SortStableFunc(list, byTime)
 	}
 	e.begun = make([]decode.Time, d.Streams.Len())
-	for i, s := range d.Streams.All() {
+	for i, s := range d.Streams.AllTo("MOSSDK") {
 		e.begun[i] = s.FirstAt
 		if s.CallID != "" {
 			e.streams[s.CallID] = append(e.streams[s.CallID], int32(i))
@@ -366,7 +368,7 @@ func (e *evidence) findSeconds() {
 	var n secondsOf
 	var stream uint32
 	var last decode.Time
-	for i, v := range e.StreamIntervals.All() {
+	for i, v := range e.StreamIntervals.AllTo("Packets") {
 		if i == 0 || v.StreamID != stream {
 			if i > 0 {
 				e.seconds[stream] = n

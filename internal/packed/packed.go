@@ -344,6 +344,20 @@ func (r *Rows[T]) All() iter.Seq2[int, *T] {
 	}
 }
 
+// AllTo is All with the fields up to the one of that name; the others are zero.
+func (r *Rows[T]) AllTo(name string) iter.Seq2[int, *T] {
+	fields := r.FieldsTo(name)
+	return func(yield func(int, *T) bool) {
+		var row T
+		for i := range r.n {
+			r.UnpackFirst(i, &row, fields)
+			if !yield(i, &row) {
+				return
+			}
+		}
+	}
+}
+
 // Slice unpacks all rows.
 func (r *Rows[T]) Slice() []T {
 	out := make([]T, r.n)
