@@ -472,6 +472,25 @@ func TestHostileTextStaysText(t *testing.T) {
 	}
 }
 
+// The chart library in the page is the one whose hash the page's policy names.
+func TestChartsHash(t *testing.T) {
+	f, err := assets.Open("html/echarts/echarts.min.js.gz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := hash(string(b)); got != chartsHash || !bytes.Contains(b, []byte(`="5.6.0"`)) {
+		t.Errorf("hash of %d bytes is %s, want %s of release 5.6.0", len(b), got, chartsHash)
+	}
+}
+
 func TestSameBytes(t *testing.T) {
 	var a, b bytes.Buffer
 	if err := Write(&a, hostile(), Options{}); err != nil {
