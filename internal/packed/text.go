@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"sync"
+	"unsafe"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -32,7 +33,8 @@ func (t Text) String() string {
 	if t.n == 0 {
 		return ""
 	}
-	return t.block.text(t.off, t.n)
+	b := t.Append(make([]byte, 0, t.n))
+	return unsafe.String(unsafe.SliceData(b), len(b)) // nobody else has b
 }
 
 // Append appends the text to b.
@@ -40,7 +42,7 @@ func (t Text) Append(b []byte) []byte {
 	if t.n == 0 {
 		return b
 	}
-	return append(b, t.block.bytes()[t.off:t.off+t.n]...)
+	return t.block.append(b, t.off, t.n)
 }
 
 // blockSize is how many bytes of texts are compressed together: a text is had
@@ -62,10 +64,10 @@ type unpacked struct {
 	raw   []byte
 }
 
-// text is the part of the block from off on, n bytes.
-func (b *block) text(off, n uint32) string {
+// append appends the part of the block from off on, n bytes, to out.
+func (b *block) append(out []byte, off, n uint32) []byte {
 	if b.raw != nil {
-		return string(b.raw[off : off+n])
+		return append(out, b.raw[off:off+n]...)
 	}
 	u, ok := b.last.Get().(*unpacked)
 	if !ok {
@@ -78,9 +80,9 @@ func (b *block) text(off, n uint32) string {
 		}
 		u.block, u.raw = b, raw
 	}
-	s := string(u.raw[off : off+n])
+	out = append(out, u.raw[off:off+n]...)
 	b.last.Put(u)
-	return s
+	return out
 }
 
 // texts are blocks of texts; the last one may be open for more.
