@@ -4,9 +4,14 @@
 // Rows are coded one by one, so that any of them is had without the others: a
 // bit for each field that is not zero, then integers as varints, less the same
 // field of the first row of their chunk; floats as their 8 bytes; strings as
-// places in a list that holds each one once. Long texts that differ from row to
-// row are a Text: they stand apart in blocks compressed with S2 and come back
-// when asked for.
+// places in a list that holds each one once. A string that hardly ever comes
+// twice, as an identifier does, would only make that list long: with the tag
+// packed:"inline" it stands in its row. Long texts that differ from row to row
+// are a Text: they stand apart in blocks compressed with S2 and come back when
+// asked for.
+//
+// An inline string that was read may share the memory of the rows around it: one
+// that is kept for long should be cloned.
 //
 // The fields of a row may be integers, lists of them, floats, booleans,
 // strings, Texts, and structs of a value and a bool that tells whether it is
@@ -63,6 +68,7 @@ const (
 	kindFloat
 	kindBool
 	kindString
+	kindInline
 	kindText
 	kindInts
 )
@@ -101,6 +107,8 @@ func layoutOf(t reflect.Type) []field {
 			f.kind = kindFloat
 		case ft.Kind() == reflect.Bool:
 			f.kind = kindBool
+		case ft.Kind() == reflect.String && sf.Tag.Get("packed") == "inline":
+			f.kind = kindInline
 		case ft.Kind() == reflect.String:
 			f.kind = kindString
 		case ft == reflect.TypeFor[[]int64]():
@@ -151,7 +159,9 @@ func (r *Rows[T]) add(row *T) {
 	r.n++
 }
 
-// seal frees what the last chunk has to spare.
+// seal frees what the last chunk has to spare. Data without anything to spare
+// stays where it is and never changes again, so that strings may alias it: see
+// inline.
 func (r *Rows[T]) seal() {
 	if n := len(r.chunks); n > 0 && cap(r.chunks[n-1].data) > len(r.chunks[n-1].data) {
 		c := &r.chunks[n-1]
@@ -219,6 +229,12 @@ func (r *Rows[T]) pack(b []byte, c *chunk, row unsafe.Pointer) []byte {
 			if v != "" || given {
 				given = true
 				b = binary.AppendUvarint(b, uint64(r.names.number(v)))
+			}
+		case kindInline:
+			if v := *(*string)(p); v != "" || given {
+				given = true
+				b = binary.AppendUvarint(b, uint64(len(v)))
+				b = append(b, v...)
 			}
 		case kindText:
 			if v := *(*Text)(p); v.n > 0 {
@@ -295,6 +311,9 @@ func (r *Rows[T]) get(i int, row unsafe.Pointer, fields int) {
 				*(*uint32)(p) = uint32(v)
 			case kindString:
 				*(*string)(p) = r.names.list[v]
+			case kindInline:
+				*(*string)(p) = c.inline(b[:v])
+				b = b[v:]
 			case kindText:
 				off, n := uvarint(b)
 				size, m := uvarint(b[n:])
@@ -310,6 +329,18 @@ func (r *Rows[T]) get(i int, row unsafe.Pointer, fields int) {
 			}
 		}
 	}
+}
+
+// inline is a part of the chunk's data as a string. Only what seal would leave in
+// its place is not copied: other data is written over by a later chunk.
+func (c *chunk) inline(b []byte) string {
+	if len(b) == 0 {
+		return ""
+	}
+	if cap(c.data) > len(c.data) {
+		return string(b)
+	}
+	return unsafe.String(&b[0], len(b))
 }
 
 // uvarint is binary.Uvarint for bytes that append made, short enough for the
@@ -431,7 +462,8 @@ func (r *Rows[T]) Rest() {
 	r.buf, r.spare = nil, nil
 }
 
-// Reorder gives row order[i] place i. order holds each number once.
+// Reorder gives row order[i] place i. order holds no number twice; rows that it
+// does not hold are gone.
 func (r *Rows[T]) Reorder(order []int) {
 	old := r.take()
 	var row T

@@ -33,6 +33,7 @@ type row struct {
 	Sure   opt[bool]
 	Note   opt[string]
 	List   []int64
+	ID     string `packed:"inline"`
 	Detail Text
 }
 
@@ -49,6 +50,7 @@ func made(r *rand.Rand, i int) row {
 	out := row{
 		Name: []string{"", "a", "sip:\xff", fmt.Sprint("call", i/3)}[r.IntN(4)], At: numbers[r.IntN(7)],
 		Flow: []uint32{0, 7, math.MaxUint32}[r.IntN(3)], Level: floats[r.IntN(6)], Again: r.IntN(2) == 0,
+		ID: []string{"", "SM\x00", strings.Repeat("x", r.IntN(300)), fmt.Sprint("id", i)}[r.IntN(4)],
 	}
 	for range r.IntN(3) {
 		out.List = append(out.List, numbers[r.IntN(7)])
@@ -188,6 +190,32 @@ func TestEqualTextsAreOne(t *testing.T) {
 	}
 	if rows.Text(nil) != (Text{}) || NewText("") != (Text{}) {
 		t.Error("an empty text is none")
+	}
+}
+
+// An inline string that was read is good for ever, whatever becomes of the rows.
+func TestInlineStringsStay(t *testing.T) {
+	var rows Rows[row]
+	var got, want []string
+	id := func(i int) string { return fmt.Sprintf("SM%0*d", 10+i%7, i) }
+	for i := range 5 * chunkRows {
+		rows.Add(row{ID: id(i)})
+		for _, k := range []int{0, i / 2, i} {
+			got, want = append(got, rows.At(k).ID), append(want, id(k))
+		}
+	}
+	rows.Change(func(_ int, x *row) { x.ID = strings.ToLower(x.ID) })
+	rows.Reorder([]int{7, 3})
+	rows.Add(row{ID: "new"}, row{ID: rows.At(0).ID})
+	if !slices.Equal(got, want) {
+		t.Error("strings changed after they were read")
+	}
+	got = nil
+	for _, x := range rows.All() {
+		got = append(got, x.ID)
+	}
+	if want := []string{strings.ToLower(id(7)), strings.ToLower(id(3)), "new", strings.ToLower(id(7))}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
