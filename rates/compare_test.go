@@ -301,7 +301,7 @@ func TestComparison(t *testing.T) {
 		for which, rate := range []float64{1, 0.9} {
 			ms := at(rate+0.0005*float64(i), i)
 			exp := fmt.Sprintf("m%d", i)
-			rows := Compute(nil, nil, ms, Options{})
+			rows := Compute(nil, nil, table(ms), Options{})
 			rows[0].Experiment = exp
 			streams := []sessions.Stream{{LostPct: some(float64(2*which) + 0.1*float64(i)), MOS: some(4)}}
 			if which == 0 {
@@ -342,7 +342,7 @@ func TestComparison(t *testing.T) {
 func TestOneSided(t *testing.T) {
 	c := Options{}.NewComparison()
 	ms := steady(100)
-	c.New(Compute(nil, nil, ms, Options{}), nil, nil, 0)
+	c.New(Compute(nil, nil, table(ms), Options{}), nil, nil, 0)
 	for _, r := range c.Changes() {
 		if r.Old.Known || r.OldN != 0 || r.NewN != 1 || r.Result != "" || r.Note != "no value in OLD" || r.P.Known {
 			t.Errorf("%+v", r)

@@ -24,7 +24,7 @@ type Curves struct {
 
 // Curve gives the curves of each queue, in the order of Compute's rows. With
 // two or more captured arrivals and no times of the provider, Left are these.
-func Curve(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message, opt Options) []Curves {
+func Curve(arrivals []sessions.Arrival, calls []sessions.CallResource, messages *sessions.Messages, opt Options) []Curves {
 	var out []Curves
 	for _, q := range queues(arrivals, calls, messages, opt) {
 		c := Curves{Kind: q.kind, Queue: q.name, QueueBy: q.by, Clock: "provider"}

@@ -38,7 +38,7 @@ func Example() {
 	first, last := d.Span()
 	t := b.Finalize(d.Flows(), first, last)
 	opt := rates.Options{Posts: t.Posts, Latencies: t.Latencies}
-	for _, r := range rates.Compute(t.Arrivals, t.CallResources, t.Messages, opt) {
+	for _, r := range rates.Compute(t.Arrivals, t.CallResources, &t.Messages, opt) {
 		fmt.Printf("%d calls between: %.3f/s [%.3f, %.3f], %s\n", r.X.V, r.ObservedPerS.V, r.ObservedLowPerS.V, r.ObservedHighPerS.V, r.Verdict)
 	}
 	// Output:
@@ -48,15 +48,15 @@ func Example() {
 // A hundred messages queued at once, one sent each second, by a clock of whole
 // seconds.
 func ExampleCompute() {
-	var list []sessions.Message
+	var list sessions.Messages
 	for i := range 100 {
-		list = append(list, sessions.Message{
+		list.Add(sessions.Message{
 			SID: fmt.Sprintf("SM%032d", i), From: "+15550000001", To: "+15550000002", Direction: "outbound-api", Status: "delivered",
 			QueuedAt: 1_600_000_000e9, SentAt: decode.Time(1_600_000_000+i) * 1e9, TimeResolutionS: decode.Some(1.0),
 			Segments: decode.Some[int64](1), BodyBytes: decode.Some[int64](20),
 		})
 	}
-	for _, r := range rates.Compute(nil, nil, list, rates.Options{}) {
+	for _, r := range rates.Compute(nil, nil, &list, rates.Options{}) {
 		fmt.Printf("in this run %.3f/s [%.3f, %.3f]: %s\n", r.ObservedPerS.V, r.ObservedLowPerS.V, r.ObservedHighPerS.V, r.Verdict)
 		fmt.Printf("in the long run %.2f/s [%.2f, %.2f]: %s\n", r.SustainedPerS.V, r.SustainedLowPerS.V, r.SustainedHighPerS.V, r.SustainedVerdict)
 	}

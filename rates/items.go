@@ -101,7 +101,7 @@ func seen(t sessions.Time, by string, err sessions.Float, otherwise int64) (int6
 }
 
 // queues parts the rows into queues: calls before messages, then by name.
-func queues(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message, opt Options) []*queue {
+func queues(arrivals []sessions.Arrival, calls []sessions.CallResource, messages *sessions.Messages, opt Options) []*queue {
 	out := callQueues(arrivals, calls, opt)
 	return append(out, messageQueues(messages, opt)...)
 }
@@ -152,11 +152,14 @@ func (g *grouping) done() []*queue {
 	return g.list
 }
 
-func messageQueues(messages []sessions.Message, opt Options) []*queue {
+func messageQueues(messages *sessions.Messages, opt Options) []*queue {
 	g := grouping{kind: "messages"}
-	to := make([]*queue, len(messages))
-	for i := range messages {
-		m := &messages[i]
+	if messages == nil {
+		return nil
+	}
+	items := make([]item, 0, messages.Len())
+	of := make([]*queue, 0, messages.Len())
+	for _, m := range messages.All() {
 		if inbound(m.Direction) || m.Status == "received" || m.Status == "receiving" {
 			continue
 		}
@@ -170,17 +173,20 @@ func messageQueues(messages []sessions.Message, opt Options) []*queue {
 				k = queueKey{"service", m.MessagingServiceSID}
 			}
 		}
-		to[i] = g.at(k, m.Experiment)
-		to[i].size++
+		q := g.at(k, m.Experiment)
+		it, known := messageItem(m, opt.Segmenting)
+		q.segmented = q.segmented && known
+		q.size++
+		items, of = append(items, it), append(of, q)
 	}
-	for _, q := range g.list {
-		q.items = make([]item, 0, q.size)
-	}
-	for i, q := range to {
-		if q != nil {
-			it, known := messageItem(&messages[i], opt.Segmenting)
-			q.segmented = q.segmented && known
-			q.items = append(q.items, it)
+	if len(g.list) == 1 {
+		g.list[0].items = items
+	} else {
+		for _, q := range g.list {
+			q.items = make([]item, 0, q.size)
+		}
+		for i, q := range of {
+			q.items = append(q.items, items[i])
 		}
 	}
 	list := g.done()

@@ -142,7 +142,7 @@ func TestLabMessages(t *testing.T) {
 			if len(ms) != len(truth.Messages) {
 				t.Fatalf("%d messages, want %d", len(ms), len(truth.Messages))
 			}
-			rows := Compute(nil, nil, ms, Options{GuaranteePerS: truth.Rate})
+			rows := Compute(nil, nil, table(ms), Options{GuaranteePerS: truth.Rate})
 			if len(ms) == 0 {
 				if rows != nil {
 					t.Fatalf("%d rows of nothing", len(rows))

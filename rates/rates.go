@@ -72,7 +72,7 @@ func (o Options) tolerance() float64 {
 
 // Compute makes the rates of one run. arrivals are in queue order; messages
 // and calls in any order. Nothing of the input is kept or changed.
-func Compute(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message, opt Options) []Rate {
+func Compute(arrivals []sessions.Arrival, calls []sessions.CallResource, messages *sessions.Messages, opt Options) []Rate {
 	var out []Rate
 	list := queues(arrivals, calls, messages, opt)
 	posted := postsByQueue(list, opt.Posts)

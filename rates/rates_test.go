@@ -31,9 +31,16 @@ func steady(n int) []sessions.Message {
 	return ms
 }
 
+// table is messages as the rows of their table.
+func table(ms []sessions.Message) *sessions.Messages {
+	var rows sessions.Messages
+	rows.Add(ms...)
+	return &rows
+}
+
 func one(t *testing.T, ms []sessions.Message, opt Options) Rate {
 	t.Helper()
-	rows := Compute(nil, nil, ms, opt)
+	rows := Compute(nil, nil, table(ms), opt)
 	if len(rows) != 1 {
 		t.Fatalf("%d rows, want 1", len(rows))
 	}
@@ -172,7 +179,7 @@ func TestCharges(t *testing.T) {
 	for i, k := range []int64{1, 7, 2} {
 		ms[i].Segments, ms[i].SentAt = known(k), at([]float64{0, 7, 9}[i])
 	}
-	runs := Compute(nil, nil, ms, Options{})
+	runs := Compute(nil, nil, table(ms), Options{})
 	if r := runs[0]; r.SegmentsLow.V != 8 || r.SegmentsHigh.V != 9 || r.SpanS.V != 9 || r.SpanErrorS.V != 1 || r.ItemsLow.V != 2 {
 		t.Errorf("%+v", r)
 	}
@@ -181,7 +188,7 @@ func TestCharges(t *testing.T) {
 	near(t, "expected items", runs[0].ExpectedPerS, 3.0/10)
 	// 1 and 7 in the first second: either may have been first, so 9, 3 or 8 are left.
 	ms[1].SentAt = at(0)
-	if r := Compute(nil, nil, ms, Options{})[0]; r.SegmentsLow.V != 3 || r.SegmentsHigh.V != 9 {
+	if r := Compute(nil, nil, table(ms), Options{})[0]; r.SegmentsLow.V != 3 || r.SegmentsHigh.V != 9 {
 		t.Errorf("S in [%d, %d], want [3, 9]", r.SegmentsLow.V, r.SegmentsHigh.V)
 	}
 	if r := one(t, ms, Options{Segmenting: "gsm"}); r.Segments.Known || r.ExpectedPerS.Known || !r.ObservedPerS.Known || r.Verdict != undetermined {
@@ -224,7 +231,7 @@ func TestSpanHoldsEveryOrder(t *testing.T) {
 }
 
 func TestCounting(t *testing.T) {
-	plain := Compute(nil, nil, steady(100), Options{})[0]
+	plain := Compute(nil, nil, table(steady(100)), Options{})[0]
 	for _, c := range []struct {
 		name            string
 		change          func(m *sessions.Message)
@@ -244,7 +251,7 @@ func TestCounting(t *testing.T) {
 			ms[i].QueuedAt = at(float64(i / 40))
 		}
 		c.change(&ms[70])
-		r := Compute(nil, nil, ms, Options{})[0]
+		r := Compute(nil, nil, table(ms), Options{})[0]
 		if r.SegmentsHigh.V-r.SegmentsLow.V != c.max-c.min || r.SpanS.V != 97 && r.SpanS.V != 96 || float64(r.SegmentsHigh.V) > r.SpanS.V {
 			t.Errorf("%s: S in [%d, %d] of %v s", c.name, r.SegmentsLow.V, r.SegmentsHigh.V, r.SpanS.V)
 		}
@@ -283,7 +290,7 @@ func TestCounting(t *testing.T) {
 	if r := one(t, ms, Options{}); r.Items != 19 {
 		t.Errorf("%d items, want 19", r.Items)
 	}
-	if rows := Compute(nil, nil, ms[5:6], Options{}); rows != nil {
+	if rows := Compute(nil, nil, table(ms[5:6]), Options{}); rows != nil {
 		t.Errorf("an inbound message made a row")
 	}
 }
@@ -298,7 +305,7 @@ func TestQueues(t *testing.T) {
 		}
 	}
 	name := func(by string) (s string) {
-		for _, r := range Compute(nil, nil, ms, Options{QueueBy: by}) {
+		for _, r := range Compute(nil, nil, table(ms), Options{QueueBy: by}) {
 			s += r.QueueBy + " " + r.Queue + " " + fmt.Sprint(r.Items) + "; "
 		}
 		return
@@ -524,7 +531,7 @@ func TestKendallAgainstPairs(t *testing.T) {
 }
 
 func TestWindows(t *testing.T) {
-	c := Curve(nil, nil, steady(35), Options{})
+	c := Curve(nil, nil, table(steady(35)), Options{})
 	if len(c) != 1 || len(c[0].Queued) != 35 || len(c[0].Left) != 35 || c[0].Clock != "provider" {
 		t.Fatalf("%+v", c)
 	}
@@ -607,10 +614,10 @@ func TestInvariance(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 8))
 	for round := range 60 {
 		ms := randomMessages(rng, 20+rng.IntN(80))
-		want := Compute(nil, nil, ms, Options{})
+		want := Compute(nil, nil, table(ms), Options{})
 		shuffled := slices.Clone(ms)
 		rng.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-		if got := Compute(nil, nil, shuffled, Options{}); !reflect.DeepEqual(got, want) {
+		if got := Compute(nil, nil, table(shuffled), Options{}); !reflect.DeepEqual(got, want) {
 			t.Fatalf("round %d: the order of messages matters:\n%+v\n%+v", round, got, want)
 		}
 		for i := range shuffled {
@@ -620,7 +627,7 @@ func TestInvariance(t *testing.T) {
 				}
 			}
 		}
-		got := Compute(nil, nil, shuffled, Options{})
+		got := Compute(nil, nil, table(shuffled), Options{})
 		for i := range got {
 			if got[i].ChangeAt != 0 {
 				got[i].ChangeAt -= 12345e9
@@ -629,7 +636,7 @@ func TestInvariance(t *testing.T) {
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("round %d: a shift matters:\n%+v\n%+v", round, got, want)
 		}
-		for i, wide := range Compute(nil, nil, ms, Options{TolerancePct: 20}) {
+		for i, wide := range Compute(nil, nil, table(ms), Options{TolerancePct: 20}) {
 			if want[i].Verdict == "meets" && wide.Verdict != "meets" {
 				t.Fatalf("met at 5 %%, %s at 20 %%", wide.Verdict)
 			}
@@ -743,19 +750,19 @@ func FuzzCompute(f *testing.F) {
 					ArrivedAt: when(y), ArrivedBy: []string{"pstream-invite", "resource", "", "tls-record"}[y>>1&3], ArrivedErrorMS: ms1, WaitS: ms1})
 			}
 		}
-		runs := Compute(as, cs, ms, opt)
+		runs := Compute(as, cs, table(ms), opt)
 		for i := range runs {
 			checkRow(t, &runs[i])
 		}
 		slices.Reverse(ms)
-		again := Compute(as, cs, ms, opt)
+		again := Compute(as, cs, table(ms), opt)
 		if !reflect.DeepEqual(runs, again) {
 			t.Errorf("the order of messages matters:\n%+v\n%+v", runs, again)
 		}
 		if r, ok := CombineRuns(runs, opt); ok {
 			checkRow(t, &r)
 		}
-		for _, c := range Curve(as, cs, ms, opt) {
+		for _, c := range Curve(as, cs, table(ms), opt) {
 			Windows(c.Left, 10*time.Second)
 			Windows(c.Left, time.Minute)
 		}
@@ -792,7 +799,7 @@ func BenchmarkMillion(b *testing.B) {
 			b.ReportAllocs()
 			b.SetBytes(int64(len(c.ms)) * int64(reflect.TypeFor[sessions.Message]().Size()))
 			for b.Loop() {
-				if len(Compute(nil, nil, c.ms, Options{})) != 1 {
+				if len(Compute(nil, nil, table(c.ms), Options{})) != 1 {
 					b.Fatal("rows")
 				}
 			}

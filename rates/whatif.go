@@ -123,7 +123,7 @@ func (n *senders) Push(any)     {} // a heap of fixed size
 func (n *senders) Pop() any     { return nil }
 
 // Curves are Curve's, of a run analysed with o.
-func (o Options) Curves(arrivals []sessions.Arrival, calls []sessions.CallResource, messages []sessions.Message) []Curves {
+func (o Options) Curves(arrivals []sessions.Arrival, calls []sessions.CallResource, messages *sessions.Messages) []Curves {
 	return Curve(arrivals, calls, messages, o)
 }
 
@@ -321,14 +321,12 @@ func (o Options) width(n, runs int, targetPct float64, segments int64, sim func(
 	cut := func(t time.Time) sessions.Time { return sessions.Time(t.Unix() * int64(time.Second)) }
 	for i := range runs {
 		queued, left := sim(n, i)
-		ms := make([]sessions.Message, min(len(queued), len(left)))
-		for k := range ms {
-			m := &ms[k]
-			m.From, m.Direction, m.Status = "simulated", "outbound-api", "sent"
-			m.QueuedAt, m.SentAt = cut(queued[k]), cut(left[k])
-			m.Segments = sessions.Int{V: segments, Known: true}
+		var ms sessions.Messages
+		for k := range min(len(queued), len(left)) {
+			ms.Add(sessions.Message{From: "simulated", Direction: "outbound-api", Status: "sent",
+				QueuedAt: cut(queued[k]), SentAt: cut(left[k]), Segments: sessions.Int{V: segments, Known: true}})
 		}
-		for _, r := range Compute(nil, nil, ms, o) {
+		for _, r := range Compute(nil, nil, &ms, o) {
 			if r.SustainedPerS.Known && r.SustainedPerS.V > 0 {
 				halves = append(halves, 50*(r.SustainedHighPerS.V-r.SustainedLowPerS.V)/r.SustainedPerS.V)
 			}

@@ -121,7 +121,7 @@ func TestSimulatedTruth(t *testing.T) {
 				files = fixtures.CallRun{Calls: c.n, Rate: c.rate, Burst: c.burst, QueueRate: c.queue, JitterMS: 40, Skip: c.skip, Seed: seed, Start: start}.Files()
 			}
 			calls, messages, truth := exported(t, files)
-			rows := Compute(nil, calls, messages, Options{})
+			rows := Compute(nil, calls, table(messages), Options{})
 			if len(rows) != 1 {
 				t.Fatalf("%s: %d rows", name, len(rows))
 			}

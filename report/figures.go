@@ -664,7 +664,7 @@ func runItems(d *table.Dataset, kind string) (string, []item) {
 			add(a.Experiment, item{q: a.QueuedAt, d: a.ArrivedAt, wait: a.WaitS, queued: a.QueuedAt.Known(), left: a.ArrivedAt.Known()})
 		}
 	} else {
-		for _, m := range d.Messages {
+		for _, m := range d.Messages.All() {
 			failed := m.Status == "failed" || m.Status == "undelivered" || m.Status == "canceled"
 			add(m.Experiment, item{q: m.QueuedAt, d: m.SentAt, wait: m.WaitS, queued: m.QueuedAt.Known(), left: m.SentAt.Known() && !failed})
 		}

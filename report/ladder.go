@@ -1016,8 +1016,7 @@ func spread(v []float64) *Spread {
 func submission(d *table.Dataset, id string) *Scenario {
 	var waits, receipts []float64
 	n := int64(0)
-	for i := range d.Messages {
-		m := &d.Messages[i]
+	for _, m := range d.Messages.All() {
 		n++
 		if w := known(m.WaitS); w != nil && m.SentAt.Known() {
 			waits = append(waits, *w*1e9)

@@ -481,7 +481,7 @@ func (b *builder) head(p *Page) {
 	add(int(packets), "packet", "packets")
 	add(len(d.Calls), "call", "calls")
 	add(d.Streams.Len(), "media stream", "media streams")
-	add(len(d.Messages), "message resource", "message resources")
+	add(d.Messages.Len(), "message resource", "message resources")
 	add(len(d.CallResources), "call resource", "call resources")
 	add(len(d.Hosts), "host", "hosts")
 }
@@ -513,8 +513,7 @@ func identities(d *table.Dataset) (numbers, addresses, sids int) {
 		party(c.From, c.To)
 		id(c.SID, c.ParentCallSID, c.AccountSID)
 	}
-	for i := range d.Messages {
-		m := &d.Messages[i]
+	for _, m := range d.Messages.All() {
 		party(m.From, m.To)
 		id(m.SID, m.AccountSID, m.MessagingServiceSID)
 	}
@@ -1175,8 +1174,8 @@ func (b *builder) captureLead() string {
 			return "No packet is in the captures."
 		case len(d.Captures) > 0:
 			return "No call was found in the captures."
-		case len(d.Messages) > 0:
-			return "The exports hold " + plural(int64(len(d.Messages)), "message", "messages") + "; no rate could be made of them."
+		case d.Messages.Len() > 0:
+			return "The exports hold " + plural(int64(d.Messages.Len()), "message", "messages") + "; no rate could be made of them."
 		}
 		return "The inputs hold no call and no message."
 	}

@@ -159,7 +159,7 @@ func study() *table.Dataset {
 				QueuedAt: start + decode.Time(k/4)*1e9, SentAt: start + decode.Time(k*m.segments+1)*1e9}
 			x.UpdatedAt = x.SentAt + decode.Time(1+k%4)*1e9
 			x.WaitS = some(float64(x.SentAt-x.QueuedAt) / 1e9)
-			d.Messages = append(d.Messages, x)
+			d.Messages.Add(x)
 		}
 	}
 	d.Inputs = append(d.Inputs, decode.Input{Experiment: "gsm7-20", File: "messages/page.json", Kind: "resources", SHA256: strings.Repeat("cd", 32), Bytes: 51234, Records: 100, Used: 100})
@@ -192,11 +192,11 @@ func hostile() *table.Dataset {
 				d.Arrivals[j].Experiment = name
 			}
 		}
-		for j := range d.Messages {
-			if d.Messages[j].Experiment == old {
-				d.Messages[j].Experiment = name
+		d.Messages.Change(func(_ int, m *sessions.Message) {
+			if m.Experiment == old {
+				m.Experiment = name
 			}
-		}
+		})
 		d.Experiments[i].Experiment = name
 		next(&d.Experiments[i].ProgramVersion)
 		next(&d.Experiments[i].Problem)
@@ -594,13 +594,13 @@ func large(calls, messages int) *table.Dataset {
 	for i := range calls {
 		sipCall(d, fmt.Sprintf("%d@192.0.2.10", i), t0+decode.Time(i)*1e9, 1e9+int64(i%97)*7e6, 8e9)
 	}
-	m := d.Messages[len(d.Messages)-1]
+	m := *d.Messages.At(d.Messages.Len() - 1)
 	m.Experiment = "gsm7-480"
 	for i := range messages {
 		m.SID = "SM" + fmt.Sprint(i)
 		m.QueuedAt, m.SentAt = t0+decode.Time(i/40)*1e9, t0+decode.Time(i)*1e9
 		m.WaitS = some(float64(m.SentAt-m.QueuedAt) / 1e9)
-		d.Messages = append(d.Messages, m)
+		d.Messages.Add(m)
 	}
 	return d
 }

@@ -28,7 +28,7 @@ type Trace struct {
 	CallResources   []CallResource
 	Streams         Streams
 	StreamIntervals StreamIntervals
-	Messages        []Message
+	Messages        Messages
 	Clocks          []Clock
 	Oddities        []Oddity
 	Posts           []Post             // by time; no table

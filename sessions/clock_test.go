@@ -327,8 +327,8 @@ func TestTollFreeSegments(t *testing.T) {
 	} {
 		doc := fmt.Sprintf(`[{"sid":"SM00000000000000000000000000000001","from":%q,"to":%q,"status":"sent","direction":"outbound-api","body":%q,"date_created":"Fri, 24 May 2019 17:44:50 +0000"}]`, c.from, c.to, strings.Repeat("a", 306))
 		tr := analyse(t, map[string][]byte{"m.json": []byte(doc)})
-		if len(tr.Messages) != 1 || tr.Messages[0].SegmentsGSM.V != c.want {
-			t.Errorf("%s to %s: %+v, want %d segments", c.from, c.to, tr.Messages, c.want)
+		if tr.Messages.Len() != 1 || tr.Messages.At(0).SegmentsGSM.V != c.want {
+			t.Errorf("%s to %s: %+v, want %d segments", c.from, c.to, tr.Messages.Slice(), c.want)
 		}
 	}
 }

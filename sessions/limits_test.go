@@ -66,7 +66,7 @@ func TestLimits(t *testing.T) {
 		"seconds": {"a.pcap", long.capture(t), map[string]int{"packets in further seconds of streams": 7},
 			func(t *sessions.Trace) int { return t.StreamIntervals.Len() }},
 		"messages": {"a.json", []byte(export), map[string]int{"exported resources": 14},
-			func(t *sessions.Trace) int { return len(t.Messages) }},
+			func(t *sessions.Trace) int { return t.Messages.Len() }},
 		"call resources": {"a.json", []byte(export), map[string]int{"exported resources": 14},
 			func(t *sessions.Trace) int { return len(t.CallResources) }},
 		"queue log": {"queue.csv", []byte(log), map[string]int{"lines of queue logs": 7},

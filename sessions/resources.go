@@ -11,12 +11,10 @@ import (
 
 // resources are the newest copies of exported resources, and the queue log.
 type resources struct {
-	messages map[string]int32
+	messages messageRows
 	calls    map[string]int32
-	mrows    blocks[Message]
 	crows    []CallResource
 	updated  []Time // of crows: date_updated is no column of theirs
-	mpos     []decode.Pos
 	cpos     []decode.Pos
 	queued   []queuedItem
 	posted   map[string]posted // by SID, from REST requests on the wire
@@ -47,7 +45,7 @@ type queuedItem struct {
 }
 
 func newResources() resources {
-	return resources{messages: map[string]int32{}, calls: map[string]int32{}, posted: map[string]posted{}, bodies: map[string]Body{}}
+	return resources{messages: newMessageRows(), calls: map[string]int32{}, posted: map[string]posted{}, bodies: map[string]Body{}}
 }
 
 // noteBody keeps what the body of the newest copy shows.
@@ -63,37 +61,6 @@ func (r *resources) noteBody(s *twilio.Resource) {
 	}
 }
 
-// blocks is a list that grows without being copied: of rows there may be a
-// million.
-type blocks[T any] struct {
-	list [][]T
-	n    int
-}
-
-const blockRows = 1 << 10
-
-func (b *blocks[T]) add(row T) {
-	if b.n%blockRows == 0 {
-		b.list = append(b.list, make([]T, 0, min(blockRows, max(16, b.n)))) // most exports are small
-	}
-	last := &b.list[len(b.list)-1]
-	*last = append(*last, row)
-	b.n++
-}
-
-func (b *blocks[T]) at(i int) *T { return &b.list[i/blockRows][i%blockRows] }
-
-// slice empties the list and gives its rows as one slice.
-func (b *blocks[T]) slice() []T {
-	out := make([]T, 0, b.n)
-	for i := range b.list {
-		out = append(out, b.list[i]...)
-		b.list[i] = nil
-	}
-	*b = blocks[T]{}
-	return out
-}
-
 const olderCopy = "older copy of the same SID"
 
 // add takes one resource. Pages overlap when new items shift them, so the same
@@ -106,19 +73,19 @@ func (b *Builder) addResource(ev *decode.Event) {
 	switch s.Kind {
 	case twilio.Message:
 		row := messageRow(s)
-		i, ok := r.messages[row.SID]
+		row.File = b.files[ev.Pos.File]
+		m := &r.messages
+		i, ok := m.find(row.SID)
 		switch {
-		case !ok && r.mrows.n >= b.limit.resources:
+		case !ok && len(m.place) >= b.limit.resources:
 			b.tooManyResources(ev)
 			return
 		case !ok:
-			r.messages[row.SID] = int32(r.mrows.n)
-			r.mpos = append(r.mpos, ev.Pos)
-			r.mrows.add(row)
+			m.add(&row, ev.Pos)
 			r.noteBody(s)
-		case newer(Time(s.Updated), row.Status, ev.Pos, r.mrows.at(int(i)).UpdatedAt, r.mrows.at(int(i)).Status, r.mpos[i]):
+		case newer(Time(s.Updated), row.Status, ev.Pos, m.old.UpdatedAt, m.old.Status, m.pos[i]):
 			ledger.Out(decode.LayerResource, olderCopy, 1, bytes)
-			*r.mrows.at(int(i)), r.mpos[i] = row, ev.Pos
+			m.replace(i, &row, ev.Pos)
 			r.noteBody(s)
 			return
 		default:
@@ -259,10 +226,7 @@ func (b *Builder) addQueued(ev *decode.Event) {
 
 // rows hands the resources over to the trace, and joins calls with them.
 func (r *resources) rows(t *Trace, files []string, callIDs map[string]int) {
-	t.Messages, t.Bodies = r.mrows.slice(), r.bodies
-	for i := range t.Messages {
-		t.Messages[i].File = files[r.mpos[i].File]
-	}
+	t.Messages, t.Bodies = r.messages.take(), r.bodies
 	for i := range r.crows {
 		r.crows[i].File = files[r.cpos[i].File]
 	}

@@ -26,6 +26,8 @@ type (
 	Streams = packed.Rows[Stream]
 	// StreamIntervals are rows of table stream_intervals, likewise.
 	StreamIntervals = packed.Rows[StreamInterval]
+	// Messages are rows of table messages, likewise.
+	Messages = packed.Rows[Message]
 )
 
 // Host is a row of table hosts: one address.
@@ -253,12 +255,12 @@ type StreamInterval struct {
 // Message is a row of table messages: one Message resource.
 type Message struct {
 	Experiment          string `col:"experiment" doc:"folder of the run, relative to the batch root, or the name given"`
-	SID                 string `col:"sid" key:"1" doc:"Message SID"`
+	SID                 string `col:"sid" key:"1" packed:"inline" doc:"Message SID"`
 	AccountSID          string `col:"account_sid" doc:"account"`
 	MessagingServiceSID string `col:"messaging_service_sid" doc:"messaging service"`
 	Direction           string `col:"direction" doc:"direction as exported"`
 	From                string `col:"from" doc:"sender"`
-	To                  string `col:"to" doc:"receiver"`
+	To                  string `col:"to" packed:"inline" doc:"receiver"`
 	Status              string `col:"status" doc:"status as exported"`
 	ErrorCode           Int    `col:"error_code" doc:"provider's error code"`
 	BodyChars           Int    `col:"body_chars" doc:"Unicode code points of the body"`

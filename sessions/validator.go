@@ -145,8 +145,7 @@ func (v *Validator) streams(t *Trace) {
 
 func (v *Validator) exports(t *Trace) {
 	sids := map[string]bool{}
-	for i := range t.Messages {
-		m := &t.Messages[i]
+	for _, m := range t.Messages.All() {
 		v.want(m.SID != "" && !sids[m.SID], "message %q has no SID or stands twice", m.SID)
 		sids[m.SID] = true
 	}

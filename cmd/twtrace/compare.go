@@ -256,7 +256,7 @@ func eachRun(d *table.Dataset, f func(e *table.Experiment, rows *table.Dataset))
 			Streams:       d.Streams.Part(runOf(d.Streams.Len(), e.Experiment, func(i int) string { return d.Streams.At(i).Experiment })),
 			Arrivals:      rowsOf(d.Arrivals, e.Experiment, func(i int) string { return d.Arrivals[i].Experiment }),
 			CallResources: rowsOf(d.CallResources, e.Experiment, func(i int) string { return d.CallResources[i].Experiment }),
-			Messages:      rowsOf(d.Messages, e.Experiment, func(i int) string { return d.Messages[i].Experiment }),
+			Messages:      d.Messages.Part(runOf(d.Messages.Len(), e.Experiment, func(i int) string { return d.Messages.At(i).Experiment })),
 		})
 	}
 }

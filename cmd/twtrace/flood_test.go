@@ -199,7 +199,7 @@ func counting() {
 		panic(err)
 	}
 	c := counts{Rows: map[string]int{"calls": len(d.Calls), "signals": d.Signals.Len(), "streams": d.Streams.Len(), "stream_intervals": d.StreamIntervals.Len(),
-		"flows": len(d.Flows), "hosts": len(d.Hosts), "messages": len(d.Messages), "call_resources": len(d.CallResources)}}
+		"flows": len(d.Flows), "hosts": len(d.Hosts), "messages": d.Messages.Len(), "call_resources": len(d.CallResources)}}
 	for i := range d.Oddities {
 		if o := &d.Oddities[i]; o.Rule == decode.RuleCap {
 			c.Capped = append(c.Capped, o.Subject)

@@ -43,7 +43,7 @@ func writeSummary(w io.Writer, d *table.Dataset) error {
 		}
 	}
 	_, err := fmt.Fprintf(w, "experiments=%d calls=%d answered=%d messages=%d streams=%d slowest_per_s=%s verdict=%s problems=%d\n",
-		len(d.Experiments), len(d.Calls), answered, len(d.Messages), d.Streams.Len(), slowest, verdict, problems)
+		len(d.Experiments), len(d.Calls), answered, d.Messages.Len(), d.Streams.Len(), slowest, verdict, problems)
 	return err
 }
 

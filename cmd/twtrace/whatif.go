@@ -110,7 +110,7 @@ func (a *app) whatIf(args []string, q *whatIf) error {
 	var silent []string
 	eachRun(d, func(e *table.Experiment, rows *table.Dataset) {
 		o := runOptions(opt, e)
-		curves := o.Rates.Curves(rows.Arrivals, rows.CallResources, rows.Messages)
+		curves := o.Rates.Curves(rows.Arrivals, rows.CallResources, &rows.Messages)
 		for i := range curves {
 			c := &curves[i]
 			if len(c.Queued) == 0 {

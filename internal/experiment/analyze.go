@@ -79,7 +79,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	d.Hosts, d.Flows, d.Calls, d.Legs, d.Signals = t.Hosts, t.Flows, t.Calls, t.Legs, t.Signals
 	d.Arrivals, d.CallResources, d.Streams, d.StreamIntervals = t.Arrivals, t.CallResources, t.Streams, t.StreamIntervals
 	d.Messages, d.Clocks, d.Oddities = t.Messages, t.Clocks, t.Oddities
-	d.Rates = rates.Compute(d.Arrivals, d.CallResources, d.Messages, ropt)
+	d.Rates = rates.Compute(d.Arrivals, d.CallResources, &d.Messages, ropt)
 	if manifestErr != nil {
 		for i := range d.Inputs {
 			if d.Inputs[i].File == manifestFile {
@@ -245,7 +245,7 @@ func describe(name string, d *table.Dataset, m *Manifest, ropt rates.Options, op
 	}
 	if e.Kind == "" {
 		e.KindBy = "inferred"
-		calls, messages := len(d.CallResources) > 0 || hasQueued(d.Arrivals), len(d.Messages) > 0
+		calls, messages := len(d.CallResources) > 0 || hasQueued(d.Arrivals), d.Messages.Len() > 0
 		switch {
 		case calls && messages:
 			e.Kind = "mixed"
@@ -355,9 +355,9 @@ func rowSpan(d *table.Dataset) []decode.Time {
 		}
 		hi = max(hi, at)
 	}
-	for i := range d.Messages {
-		add(d.Messages[i].QueuedAt)
-		add(d.Messages[i].SentAt)
+	for _, m := range d.Messages.All() {
+		add(m.QueuedAt)
+		add(m.SentAt)
 	}
 	for i := range d.Arrivals {
 		add(d.Arrivals[i].QueuedAt)

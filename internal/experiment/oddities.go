@@ -89,8 +89,8 @@ const (
 // findOddities applies every rule to the rows of one experiment: at most
 // maxOddities rows a rule, and one that says how many more there are.
 func findOddities(d *table.Dataset, t *sessions.Trace) []sessions.Oddity {
-	e := newEvidence(d)
-	e.bodies, e.weak, e.late = t.Bodies, t.Weak, map[string]float64{}
+	e := newEvidence(d, t.Bodies)
+	e.weak, e.late = t.Weak, map[string]float64{}
 	for _, l := range t.Late {
 		e.late[l.CallID] = l.MostMS
 	}
@@ -162,6 +162,7 @@ type evidence struct {
 	weak      map[uint32]sessions.WeakTLS // by flow
 	late      map[string]float64          // ms, by call
 	tell      []int32                     // signals with one of the traits of telling
+	unusual   []int32                     // messages that a rule may look at by themselves
 	stepped   map[string]bool             // captures whose clock stepped back by a second or more
 	listed    map[string]decode.Time      // last listing of a REST resource in traffic
 	moved     map[queueKey][]moved        // made when first asked for
@@ -268,6 +269,24 @@ func (e *evidence) telling(any trait) iter.Seq2[int, *sessions.Signal] {
 	}
 }
 
+// unusual tells the messages that a rule looks at by themselves, few of all.
+func unusual(m *sessions.Message, b sessions.Body) bool {
+	return inQueueStill(m.Status) || undone(m.Status) || m.ErrorCode.Known || segmentsDiffer(m) || b.Added > 0
+}
+
+// unusualMessages are these, in the order of the table. Each is overwritten by
+// the next: copy what you keep.
+func (e *evidence) unusualMessages() iter.Seq[*sessions.Message] {
+	return func(yield func(*sessions.Message) bool) {
+		var m sessions.Message
+		for _, i := range e.unusual {
+			if e.Messages.Get(int(i), &m); !yield(&m) {
+				return
+			}
+		}
+	}
+}
+
 // knownMessage tells a message of a type of TWILIO.md A3, A4 and B that this
 // version reads.
 func knownMessage(s *sessions.Signal) bool {
@@ -294,10 +313,10 @@ func (n *secondsOf) covers(s *sessions.Stream) bool {
 	return n.whole && n.at <= s.FirstAt && s.FirstAt < n.at+1e9 && last <= s.LastAt && s.LastAt <= last+1e9
 }
 
-func newEvidence(d *table.Dataset) *evidence {
+func newEvidence(d *table.Dataset, bodies map[string]sessions.Body) *evidence {
 	calls := len(d.Calls)
 	e := &evidence{
-		Dataset: d, flows: make(map[uint32]*sessions.Flow, len(d.Flows)), calls: make(map[string]*sessions.Call, calls),
+		Dataset: d, bodies: bodies, flows: make(map[uint32]*sessions.Flow, len(d.Flows)), calls: make(map[string]*sessions.Call, calls),
 		resources: make(map[string]*sessions.CallResource, len(d.CallResources)), ofCall: make(map[string][]int32, calls), ofFlow: map[uint32][]int32{},
 		listen: map[uint32]decode.Time{}, streams: make(map[string][]int32, calls), seconds: make(map[uint32]secondsOf, d.Streams.Len()),
 		names: map[string]string{}, captures: map[string]*decode.Capture{}, listed: map[string]decode.Time{}, stepped: map[string]bool{},
@@ -356,6 +375,11 @@ func newEvidence(d *table.Dataset) *evidence {
 		}
 	}
 	e.findSeconds()
+	for i, m := range d.Messages.All() {
+		if unusual(m, bodies[m.SID]) {
+			e.unusual = append(e.unusual, int32(i))
+		}
+	}
 	for i := range d.Hosts {
 		if h := &d.Hosts[i]; len(h.Names) > 0 {
 			e.names[h.Address] = h.Names[0]
@@ -716,8 +740,7 @@ func (e *evidence) left(r *rates.Rate) []moved {
 				}
 			}
 		}
-		for i := range e.Messages {
-			m := &e.Messages[i]
+		for _, m := range e.Messages.All() {
 			if m.SentAt == 0 || undone(m.Status) {
 				continue
 			}
@@ -910,8 +933,7 @@ func record(n sessions.Int) string {
 }
 
 func itemMissing(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Messages {
-		m := &e.Messages[i]
+	for m := range e.unusualMessages() {
 		if m.QueuedAt == 0 || m.SentAt != 0 || !inQueueStill(m.Status) || strings.HasPrefix(m.Direction, "inbound") || !e.lookedAgain(m.File, "Messages", m.QueuedAt) {
 			continue
 		}
@@ -953,8 +975,7 @@ func itemMissing(e *evidence, add func(sessions.Oddity)) {
 }
 
 func sentButFailed(e *evidence, add func(sessions.Oddity)) {
-	for i := range e.Messages {
-		m := &e.Messages[i]
+	for m := range e.unusualMessages() {
 		if m.SentAt == 0 || m.Status != "failed" && m.Status != "undelivered" {
 			continue
 		}
@@ -993,8 +1014,8 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 		h.n++
 	}
 	counted := map[string]bool{}
-	for i := range e.Messages {
-		if m := &e.Messages[i]; m.ErrorCode.Known && limits[m.ErrorCode.V] != "" {
+	for m := range e.unusualMessages() {
+		if m.ErrorCode.Known && limits[m.ErrorCode.V] != "" {
 			refused(strconv.FormatInt(m.ErrorCode.V, 10), "message", "messages", sessions.Oddity{At: cmp.Or(m.QueuedAt, m.UpdatedAt), File: m.File,
 				Text: "with " + meaning(m.ErrorCode.V) + ": " + limits[m.ErrorCode.V] + ", first " + m.SID})
 		}
@@ -1052,13 +1073,12 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 		n     int64
 		lo    int64
 		hi    int64
-		first *sessions.Message
+		first sessions.Message
 		mixed bool // not all for the same code point
 	}
 	var list []*group
-	for i := range e.Messages {
-		m := &e.Messages[i]
-		if !differ(m.Segments, m.SegmentsGSM) && !differ(m.SegmentsGSM, m.Segments160) && !differ(m.Segments, m.Segments160) {
+	for m := range e.unusualMessages() {
+		if !segmentsDiffer(m) {
 			continue
 		}
 		k := kind{from: m.From, encoding: m.Encoding, provider: m.Segments, gsm: m.SegmentsGSM, by160: m.Segments160}
@@ -1066,14 +1086,14 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 		if !ok {
 			at = len(list)
 			groups[k] = at
-			list = append(list, &group{k: k, lo: m.BodyBytes.V, hi: m.BodyBytes.V, first: m})
+			list = append(list, &group{k: k, lo: m.BodyBytes.V, hi: m.BodyBytes.V, first: *m})
 		}
 		g := list[at]
 		g.n++
 		g.mixed = g.mixed || e.bodies[m.SID].Offender != e.bodies[g.first.SID].Offender
 		g.lo, g.hi = min(g.lo, m.BodyBytes.V), max(g.hi, m.BodyBytes.V)
 		if m.QueuedAt < g.first.QueuedAt || m.QueuedAt == g.first.QueuedAt && m.SID < g.first.SID {
-			g.first = m
+			g.first = *m
 		}
 	}
 	for _, g := range list {
@@ -1111,25 +1131,24 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 
 func trialPrefix(e *evidence, add func(sessions.Oddity)) {
 	type group struct {
-		first *sessions.Message
+		first sessions.Message
 		n     int64
 	}
 	var list []*group
 	groups := map[string]*group{}
-	for i := range e.Messages {
-		m := &e.Messages[i]
+	for m := range e.unusualMessages() {
 		if e.bodies[m.SID].Added == 0 {
 			continue
 		}
 		g := groups[m.From]
 		if g == nil {
-			g = &group{first: m}
+			g = &group{first: *m}
 			groups[m.From] = g
 			list = append(list, g)
 		}
 		g.n++
 		if m.QueuedAt < g.first.QueuedAt || m.QueuedAt == g.first.QueuedAt && m.SID < g.first.SID {
-			g.first = m
+			g.first = *m
 		}
 	}
 	for _, g := range list {
@@ -1141,6 +1160,10 @@ func trialPrefix(e *evidence, add func(sessions.Oddity)) {
 			Text: fmt.Sprintf("%s %s with the text of a trial account: the provider put %d characters before what was written, and sizes and segments count them",
 				plural(g.n, "message", "messages"), verb, e.bodies[g.first.SID].Added)})
 	}
+}
+
+func segmentsDiffer(m *sessions.Message) bool {
+	return differ(m.Segments, m.SegmentsGSM) || differ(m.SegmentsGSM, m.Segments160) || differ(m.Segments, m.Segments160)
 }
 
 func differ(a, b sessions.Int) bool { return a.Known && b.Known && a.V != b.V }

@@ -167,13 +167,14 @@ func ruleCases() map[string][]ruleCase {
 	withRate := func(f func(r *rates.Rate), m ...sessions.Message) *table.Dataset {
 		r := rate()
 		f(&r)
-		return &table.Dataset{Rates: []rates.Rate{r}, Messages: m}
+		return &table.Dataset{Rates: []rates.Rate{r}, Messages: packed.Of(m...)}
 	}
 	sent := []sessions.Message{message(1, 0, 1, "delivered"), message(2, 0, 2, "delivered"), message(3, 0, 4, "delivered"), message(4, 0, 6, "delivered")}
 	twoQueues := withRate(func(r *rates.Rate) { r.Verdict, r.Queue, r.ObservedPerS = "below", "+15550000002", flt(0.9) }, sent...)
 	twoQueues.Rates = append(twoQueues.Rates, rate())
-	twoQueues.Messages = append(slices.Clone(sent), message(9, 20, 21, "sent"))
-	twoQueues.Messages[4].From = "+15550000002"
+	other := message(9, 20, 21, "sent")
+	other.From = "+15550000002"
+	twoQueues.Messages.Add(other)
 	arrived := func(to, by string, err float64) sessions.Arrival {
 		return sessions.Arrival{Seq: 1, CallID: "C1", CallSID: "C1", To: to, Endpoint: "browser", QueuedAt: at(0), QueuedBy: "http-post", ArrivedAt: at(1), ArrivedBy: by, ArrivedErrorMS: flt(err), File: "a.pcap", Frame: num(7)}
 	}
@@ -321,20 +322,20 @@ func ruleCases() map[string][]ruleCase {
 			{withRate(func(r *rates.Rate) { r.FIFOInversions = num(0) }, message(1, 0, 9, "sent"), message(2, 1, 4, "sent")), nil},
 		},
 		"item-missing": {
-			{&table.Dataset{Messages: []sessions.Message{message(1, 0, 0, "queued")}}, []string{"a resource with status queued and no sent time (m.json, record 1)"}},
-			{&table.Dataset{Messages: []sessions.Message{message(1, 0, 0, "failed"), message(2, 0, 5, "sent"), message(3, 0, 0, "delivered"), message(4, 0, 0, "scheduled")}}, nil},
+			{&table.Dataset{Messages: packed.Of(message(1, 0, 0, "queued"))}, []string{"a resource with status queued and no sent time (m.json, record 1)"}},
+			{&table.Dataset{Messages: packed.Of(message(1, 0, 0, "failed"), message(2, 0, 5, "sent"), message(3, 0, 0, "delivered"), message(4, 0, 0, "scheduled"))}, nil},
 			{resource("queued"), []string{"last seen as a resource with status queued (c.json, record 1)"}},
 			{resource("busy"), nil},
 			{posted, nil},
 			{neverCame, []string{"last seen in the answer to its POST; other calls to that endpoint"}},
 		},
 		"sent-but-failed": {
-			{&table.Dataset{Messages: []sessions.Message{undelivered}}, []string{"status is undelivered with error 30003 (handset unreachable); it is kept out of the rate"}},
-			{&table.Dataset{Messages: []sessions.Message{overflow, message(2, 0, 3, "sent")}}, nil},
+			{&table.Dataset{Messages: packed.Of(undelivered)}, []string{"status is undelivered with error 30003 (handset unreachable); it is kept out of the rate"}},
+			{&table.Dataset{Messages: packed.Of(overflow, message(2, 0, 3, "sent"))}, nil},
 		},
 		"queue-overflow": {
-			{&table.Dataset{Messages: []sessions.Message{overflow, overflow}}, []string{"2 messages were refused with 30001 (queue overflow): the queue of messages was full"}},
-			{&table.Dataset{Messages: []sessions.Message{undelivered}}, nil},
+			{&table.Dataset{Messages: packed.Of(overflow, overflow)}, []string{"2 messages were refused with 30001 (queue overflow): the queue of messages was full"}},
+			{&table.Dataset{Messages: packed.Of(undelivered)}, nil},
 			{limited, []string{"1 request was refused with HTTP 429 by api.twilio.com (198.51.100.1)"}},
 			{foreign, nil},
 			{refused("503 Trunk CPS limit exceeded", 503, ""), []string{`1 call was refused with 503 "Trunk CPS limit exceeded"`}},
@@ -342,14 +343,14 @@ func ruleCases() map[string][]ruleCase {
 			{&table.Dataset{CallResources: []sessions.CallResource{{SID: "CA1", ErrorCode: num(22005), CreatedAt: at(1)}}}, []string{"22005 (call queue full)"}},
 		},
 		"segments-disagree": {
-			{&table.Dataset{Messages: []sessions.Message{ucs2}}, []string{"1 message of 72 bytes, in UCS-2, as a character outside GSM-7 demands (70 units alone, 67 each in several parts): 2 by the provider, 2 by GSM 03.38, 1 by 160 bytes each"}},
-			{&table.Dataset{Messages: []sessions.Message{message(1, 0, 1, "sent"), {SID: "SM2", SegmentsGSM: num(2)}}}, nil},
-			{&table.Dataset{Messages: []sessions.Message{ucs2Of(31)}}, []string{"in UCS-2, as U+2026 demands, which GSM-7 lacks (70 units"}},
-			{&table.Dataset{Messages: []sessions.Message{ucs2Of(32), ucs2Of(31)}}, []string{"2 messages of 72 bytes, in UCS-2, as U+2026 and others demand, which GSM-7 lacks (70 units"}},
+			{&table.Dataset{Messages: packed.Of(ucs2)}, []string{"1 message of 72 bytes, in UCS-2, as a character outside GSM-7 demands (70 units alone, 67 each in several parts): 2 by the provider, 2 by GSM 03.38, 1 by 160 bytes each"}},
+			{&table.Dataset{Messages: packed.Of(message(1, 0, 1, "sent"), sessions.Message{SID: "SM2", SegmentsGSM: num(2)})}, nil},
+			{&table.Dataset{Messages: packed.Of(ucs2Of(31))}, []string{"in UCS-2, as U+2026 demands, which GSM-7 lacks (70 units"}},
+			{&table.Dataset{Messages: packed.Of(ucs2Of(32), ucs2Of(31))}, []string{"2 messages of 72 bytes, in UCS-2, as U+2026 and others demand, which GSM-7 lacks (70 units"}},
 		},
 		"trial-prefix": {
-			{&table.Dataset{Messages: []sessions.Message{message(33, 0, 1, "sent"), message(1, 0, 1, "sent"), message(34, 1, 2, "sent")}}, []string{"2 messages begin with the text of a trial account: the provider put 38 characters"}},
-			{&table.Dataset{Messages: []sessions.Message{message(1, 0, 1, "sent"), message(31, 0, 1, "sent")}}, nil},
+			{&table.Dataset{Messages: packed.Of(message(33, 0, 1, "sent"), message(1, 0, 1, "sent"), message(34, 1, 2, "sent"))}, []string{"2 messages begin with the text of a trial account: the provider put 38 characters"}},
+			{&table.Dataset{Messages: packed.Of(message(1, 0, 1, "sent"), message(31, 0, 1, "sent"))}, nil},
 		},
 		"clock-offset": {
 			{clock(800, 1200), []string{"is 0.8 to 1.2 s ahead of the capture's, by 5 samples of http-date"}},
@@ -553,8 +554,8 @@ func TestBodiesReachTheRules(t *testing.T) {
 				n++
 			}
 		}
-		if n != c.want || len(res.Data.Messages) != 1 {
-			t.Errorf("%d times of %d messages, want %d of 1: %+v", n, len(res.Data.Messages), c.want, res.Data.Oddities)
+		if n != c.want || res.Data.Messages.Len() != 1 {
+			t.Errorf("%d times of %d messages, want %d of 1: %+v", n, res.Data.Messages.Len(), c.want, res.Data.Oddities)
 		}
 	}
 }
@@ -563,13 +564,13 @@ func TestBodiesReachTheRules(t *testing.T) {
 func TestOdditiesAreBounded(t *testing.T) {
 	d := &table.Dataset{}
 	for i := range 250 {
-		d.Messages = append(d.Messages, message(i, float64(i), 0, "queued"))
+		d.Messages.Add(message(i, float64(i), 0, "queued"))
 	}
 	got := findOddities(d, &sessions.Trace{})
-	if len(got) != maxOddities+1 || got[200].Subject != "50 more" || !strings.Contains(got[200].Text, "250 in all") || got[200].At != d.Messages[200].QueuedAt {
+	if len(got) != maxOddities+1 || got[200].Subject != "50 more" || !strings.Contains(got[200].Text, "250 in all") || got[200].At != d.Messages.At(200).QueuedAt {
 		t.Errorf("%d rows, the last %+v", len(got), got[len(got)-1])
 	}
-	d.Messages = d.Messages[:200]
+	d.Messages = d.Messages.Part(0, 200)
 	if got := findOddities(d, &sessions.Trace{}); len(got) != 200 {
 		t.Errorf("%d rows of 200, want all and no row that counts more", len(got))
 	}

@@ -196,10 +196,11 @@ func TestOtherReaders(t *testing.T) {
 	}
 	dir := t.TempDir()
 	d := randomDataset(13, 300)
-	d.Messages[0].QueuedAt = 1385056800_123456789
-	d.Messages[0].SID = "first"
-	d.Messages[0].Experiment = "run 2"
-	d.Messages[0].WaitS = sessions.Float{}
+	d.Messages.Change(func(i int, m *sessions.Message) {
+		if i == 0 {
+			m.QueuedAt, m.SID, m.Experiment, m.WaitS = 1385056800_123456789, "first", "run 2", sessions.Float{}
+		}
+	})
 	d.Sort()
 	m := memDir{}
 	if _, err := WriteDir(m.create, d, true, 1); err != nil {
@@ -503,7 +504,7 @@ func messages(n int) *Dataset {
 	d := new(Dataset)
 	for i := range n {
 		at := decode.Time(1385056800_000000000 + int64(i)*1e9)
-		d.Messages = append(d.Messages, sessions.Message{
+		d.Messages.Add(sessions.Message{
 			Experiment: "messages-170-run-1", SID: fmt.Sprintf("SM%016x%016x", r.Uint64(), r.Uint64()), AccountSID: "AC99999999999999999999999999999999", Direction: "outbound-api",
 			From: "+15550100", To: "+15550101", Status: "delivered", BodyChars: decode.Some(int64(160)), BodyBytes: decode.Some(int64(170)), Encoding: "gsm7", Segments: decode.Some(int64(2)),
 			SegmentsGSM: decode.Some(int64(2)), Segments160: decode.Some(int64(2)), QueuedAt: at, SentAt: at + 1e9, UpdatedAt: at + 2e9, TimeResolutionS: decode.Some(1.0), WaitS: decode.Some(math.Round(r.Float64()*100) / 8), File: "messages/1.json", Record: decode.Some(int64(i)),
@@ -554,11 +555,11 @@ func BenchmarkRead(b *testing.B) {
 func BenchmarkSort(b *testing.B) {
 	d := messages(200_000)
 	r := rand.New(rand.NewPCG(3, 4))
-	r.Shuffle(len(d.Messages), func(i, j int) { d.Messages[i], d.Messages[j] = d.Messages[j], d.Messages[i] })
-	shuffled := slices.Clone(d.Messages)
+	d.Messages.Reorder(r.Perm(d.Messages.Len()))
+	shuffled := d.Messages
 	b.ReportAllocs()
 	for b.Loop() {
-		d.Messages = slices.Clone(shuffled)
+		d.Messages = shuffled
 		d.Sort()
 	}
 }

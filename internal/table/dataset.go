@@ -42,7 +42,7 @@ type Dataset struct {
 	CallResources   []sessions.CallResource
 	Streams         sessions.Streams
 	StreamIntervals sessions.StreamIntervals
-	Messages        []sessions.Message
+	Messages        sessions.Messages
 	Rates           []rates.Rate
 	Clocks          []sessions.Clock
 	Oddities        []sessions.Oddity

@@ -403,7 +403,7 @@ func TestRoundTripLarge(t *testing.T) {
 		if i%3 == 0 {
 			m.Record = decode.Some(int64(i))
 		}
-		d.Messages = append(d.Messages, m)
+		d.Messages.Add(m)
 		d.Hosts = append(d.Hosts, sessions.Host{Experiment: "big", Address: fmt.Sprint(i), Names: make([]string, i%3)})
 		for k := range d.Hosts[i].Names {
 			d.Hosts[i].Names[k] = fmt.Sprintf("name %d %d", i, k)
@@ -421,7 +421,7 @@ func TestRoundTripLarge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(d.Messages, got.Messages) || !reflect.DeepEqual(d.Hosts, got.Hosts) {
+	if !reflect.DeepEqual(d.Messages.Slice(), got.Messages.Slice()) || !reflect.DeepEqual(d.Hosts, got.Hosts) {
 		t.Error("rows differ")
 	}
 }
