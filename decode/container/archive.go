@@ -370,7 +370,7 @@ func (l *listing) tar(f *File) {
 		m.file.open = func() (io.ReadCloser, error) { return openMember(f, index) }
 		// Knowing the beginning saves reading the archive up to here again.
 		head, _ := io.ReadAll(io.LimitReader(tr, HeadSize))
-		if c, err := identify(bytes.NewReader(head), int64(len(head))); err == nil {
+		if c, err := identify(bytes.NewReader(head), int64(len(head)), true); err == nil {
 			m.a, m.seen = archive{c.Kind, c.Compression}, true
 			c.Head = nil
 			m.file.known.Store(&c)

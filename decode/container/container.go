@@ -91,6 +91,10 @@ const (
 // HeadSize is how many decompressed bytes decide what a file is.
 const HeadSize = 64 << 10
 
+// firstLook is how many bytes show what most files are. It is more than
+// sniffBinary looks at.
+const firstLook = 4 << 10
+
 // Compressed tells by the first 6 bytes how a file is compressed.
 func Compressed(head []byte) Compression {
 	switch {
@@ -267,7 +271,7 @@ func (f *File) Identify() (Content, error) {
 	if c := f.known.Load(); c != nil {
 		return *c, nil
 	}
-	c, err := f.Look()
+	c, err := f.look(false)
 	c.Head = nil
 	if err == nil {
 		f.known.Store(&c)
@@ -276,7 +280,11 @@ func (f *File) Identify() (Content, error) {
 }
 
 // Look reads the beginning of the file and gives it too.
-func (f *File) Look() (Content, error) {
+func (f *File) Look() (Content, error) { return f.look(true) }
+
+// look gives less than the whole Head where less tells the kind, unless the
+// whole is asked for.
+func (f *File) look(whole bool) (Content, error) {
 	if f.once != nil {
 		return f.once.identify()
 	}
@@ -285,22 +293,32 @@ func (f *File) Look() (Content, error) {
 		return Content{}, err
 	}
 	defer rc.Close()
-	return identify(rc, f.Size)
+	return identify(rc, f.Size, whole)
 }
 
 // identify looks at the first bytes of r, which is of so many as stored, -1 when
 // that is not known.
-func identify(r io.Reader, stored int64) (Content, error) {
+func identify(r io.Reader, stored int64, whole bool) (Content, error) {
 	d, c, err := NewReader(r, Limits{})
 	if err != nil {
 		return Content{Compression: c}, err
 	}
 	defer d.Close()
 	var b bytes.Buffer
-	if c == None && 0 <= stored && stored < HeadSize {
-		b.Grow(int(stored) + bytes.MinRead) // the end is found in what is left over
+	if !whole {
+		b.Grow(firstLook + bytes.MinRead) // the end is found in what is left over
+		if _, err = io.CopyN(&b, d, firstLook); err == nil {
+			if k := sniffFirst(b.Bytes()); k != Unknown {
+				return Content{Kind: k, Compression: c}, nil
+			}
+		}
 	}
-	_, err = io.CopyN(&b, d, HeadSize)
+	if err == nil {
+		if c == None && 0 <= stored && stored < HeadSize {
+			b.Grow(max(0, int(stored)-b.Len()) + bytes.MinRead)
+		}
+		_, err = io.CopyN(&b, d, HeadSize-int64(b.Len()))
+	}
 	content := Content{Kind: Sniff(b.Bytes()), Compression: c, Head: b.Bytes()}
 	if content.Kind == Unknown && err != nil && err != io.EOF {
 		return content, err
@@ -369,14 +387,14 @@ func (o *onceFile) identify() (Content, error) {
 		return Content{}, err
 	}
 	if len(o.head) > 0 {
-		return identify(bytes.NewReader(o.head), int64(len(o.head)))
+		return identify(bytes.NewReader(o.head), int64(len(o.head)), true)
 	}
 	for _, n := range []int{HeadSize, onceBuffer} {
 		raw, err := o.br.Peek(n)
 		if err != nil && err != io.EOF {
 			return Content{}, err
 		}
-		c, cerr := identify(bytes.NewReader(raw), int64(len(raw)))
+		c, cerr := identify(bytes.NewReader(raw), int64(len(raw)), true)
 		if cerr == nil || err == io.EOF || n == onceBuffer {
 			return c, cerr
 		}

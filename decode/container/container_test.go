@@ -687,6 +687,33 @@ func TestSharedKinds(t *testing.T) {
 	}
 }
 
+// However much of a file is read to know it, it is of the same kind.
+func TestFirstLook(t *testing.T) {
+	fill := func(n int) string { return strings.Repeat(" ", n) }
+	for content, want := range map[string]Kind{
+		"":                                   Unknown,
+		`[{"sid":"SM1","date_created"`:       Unknown,
+		`[{"sid":"SM1","date_created":"x"}]`: Resources,
+		`[{"sid":"SM1","date_created":"x"}]` + fill(2*HeadSize):               Resources,
+		`[{"body":"` + fill(firstLook) + `","sid":"SM1","date_created":"x"}]`: Resources,
+		`[{"body":"` + fill(HeadSize) + `","sid":"SM1","date_created":"x"}]`:  Unknown,
+		fill(firstLook) + `[{"sid":"SM1","date_created":"x"}]`:                Resources,
+		"<TwilioResponse>" + fill(2*firstLook):                                Resources,
+		"<TwilioResponse>" + fill(2*firstLook) + "<RestException>":            Unknown,
+		"\xd4\xc3\xb2\xa1" + fill(2*firstLook):                                Pcap,
+		"a: b\n" + fill(firstLook) + "\nname: x\nkind: y\n":                   Manifest,
+	} {
+		for _, data := range [][]byte{[]byte(content), gz(t, []byte(content))} {
+			file := &File{Name: "f", Size: int64(len(data)), open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+			c, err := file.Identify()
+			whole, werr := file.Look()
+			if err != nil || werr != nil || c.Kind != want || whole.Kind != want || c.Head != nil || string(whole.Head) != content[:min(len(content), HeadSize)] {
+				t.Errorf("%.40q and so on, %d bytes: %s, %v; whole %s, %v, a head of %d bytes; want %s", content, len(content), c.Kind, err, whole.Kind, werr, len(whole.Head), want)
+			}
+		}
+	}
+}
+
 func FuzzSniff(f *testing.F) {
 	for _, s := range []string{"\xd4\xc3\xb2\xa1", "\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a", "CLIENT_RANDOM " + random + " " + master,
 		"RSA Session-ID:00 Master-Key:00", `{"sid":"a","x":["\"",{}],"date_created":1}`, "<TwilioResponse>", "time,kind,to\n", "name: x\nkind: y\n",
@@ -699,6 +726,12 @@ func FuzzSniff(f *testing.F) {
 			t.Fatal("no name")
 		}
 		Compressed(in)
+		// What shows in the first bytes is not changed by those that follow.
+		for n := 512; n < len(in); n *= 2 {
+			if first := sniffFirst(in[:n]); first != Unknown && first != k {
+				t.Fatalf("by %d bytes it is of kind %s, by all of kind %s", n, first, k)
+			}
+		}
 		// Nothing after HeadSize can change the answer.
 		if len(in) >= HeadSize && Sniff(append(bytes.Clone(in), "CLIENT_RANDOM"...)) != k {
 			t.Fatal("looked beyond HeadSize")

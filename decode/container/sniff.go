@@ -12,19 +12,15 @@ import (
 // looks at up to HeadSize.
 func Sniff(head []byte) Kind {
 	head = head[:min(len(head), HeadSize)]
-	if k := sniffBinary(head); k != Unknown {
+	if k := sniffFirst(head); k != Unknown {
 		return k
 	}
-	text := bytes.TrimPrefix(head, []byte("\xef\xbb\xbf"))
-	text = bytes.TrimLeft(text, " \t\r\n")
+	text := textOf(head)
 	if len(text) == 0 {
 		return Unknown
 	}
 	switch text[0] {
 	case '{', '[':
-		if jsonResources(text) {
-			return Resources
-		}
 		return Unknown
 	case '<':
 		if bytes.Contains(text, []byte("<TwilioResponse")) && !bytes.Contains(text, []byte("<RestException")) {
@@ -42,6 +38,23 @@ func Sniff(head []byte) Kind {
 		return Manifest
 	}
 	return Unknown
+}
+
+// sniffFirst finds the kinds that show by themselves: whatever follows, they
+// are no other.
+func sniffFirst(head []byte) Kind {
+	if k := sniffBinary(head); k != Unknown {
+		return k
+	}
+	if text := textOf(head); len(text) > 0 && (text[0] == '{' || text[0] == '[') && jsonResources(text) {
+		return Resources
+	}
+	return Unknown
+}
+
+// textOf is head without what may stand before a text.
+func textOf(head []byte) []byte {
+	return bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\xef\xbb\xbf")), " \t\r\n")
 }
 
 func sniffBinary(head []byte) Kind {
