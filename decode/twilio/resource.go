@@ -171,12 +171,7 @@ func (a *acc) set(f field, v []byte) {
 		return
 	}
 	if f == fBody {
-		a.body, a.toll = Segments(v), 0
-		if n := a.body.SegmentsGSM; n > 1 { // a single segment holds the same
-			if t := SegmentsToll(v).SegmentsGSM; t != n {
-				a.toll = t
-			}
-		}
+		a.body, a.toll = segmentsBoth(v)
 		a.has |= 1 << f
 		return
 	}

@@ -27,95 +27,124 @@ type Body struct {
 // "toll-free SMS to the US and Canada").
 type capacity struct{ gsm, gsmMulti, ucs2, ucs2Multi int64 }
 
+func plainSMS() capacity    { return capacity{160, 153, 70, 67} }
+func tollFreeSMS() capacity { return capacity{160, 152, 70, 66} }
+
 // Segments counts body, which is UTF-8; a byte that is not counts as U+FFFD.
 //
 // A text that fits is one segment of 160 septets or 70 UTF-16 units; longer
 // ones are cut at 153 or 67. Neither an extension pair nor a surrogate pair is
 // split, so the count may exceed the quotient. Grapheme clusters are split.
 func Segments(body []byte) Body {
-	return segments(body, capacity{160, 153, 70, 67})
+	b, units := measure(body)
+	b.SegmentsGSM = plainSMS().segments(body, b, units)
+	return b
 }
 
 // SegmentsToll counts as Segments does for a toll-free sender in the United
 // States and Canada: 152 and 66 in a concatenated message.
 func SegmentsToll(body []byte) Body {
-	return segments(body, capacity{160, 152, 70, 66})
+	b, units := measure(body)
+	b.SegmentsGSM = tollFreeSMS().segments(body, b, units)
+	return b
+}
+
+// segmentsBoth is Segments, and what a toll-free sender needs where that is
+// another number; else 0.
+func segmentsBoth(body []byte) (b Body, toll int64) {
+	b, units := measure(body)
+	b.SegmentsGSM = plainSMS().segments(body, b, units)
+	if b.SegmentsGSM > 1 { // a single segment holds the same
+		if toll = tollFreeSMS().segments(body, b, units); toll == b.SegmentsGSM {
+			toll = 0
+		}
+	}
+	return b, toll
 }
 
 // Segments160 is the rule of the study: one segment for each 160 bytes begun.
 func Segments160(bytes int64) int64 { return (bytes + 159) / 160 }
 
-func segments(body []byte, c capacity) Body {
-	b := Body{Known: true, Bytes: int64(len(body)), TrialPrefix: bytes.HasPrefix(body, []byte(TrialPrefix))}
-	septets := packer{single: c.gsm, multi: c.gsmMulti}
-	i := 0
-	for i < len(body) {
-		r, n := rune(body[i]), 1
-		var cost uint8
-		if r < utf8.RuneSelf {
-			cost = gsmASCII[r]
-		} else {
-			r, n = utf8.DecodeRune(body[i:])
-			cost = gsmHigh(r)
+// measure finds all that is known of a text but its segments, and how many
+// septets or UTF-16 units it has.
+func measure(body []byte) (b Body, units int64) {
+	b = Body{Known: true, Bytes: int64(len(body)), TrialPrefix: bytes.HasPrefix(body, []byte(TrialPrefix))}
+	for i := 0; i < len(body); {
+		if c := body[i]; c < utf8.RuneSelf && gsmASCII[c] > 0 {
+			units += int64(gsmASCII[c])
+			b.Chars++
+			i++
+			continue
 		}
+		r, n := utf8.DecodeRune(body[i:])
+		cost := gsmHigh(r)
 		if cost == 0 {
 			b.UCS2, b.Offender = true, r
 			break
 		}
-		septets.add(int64(cost))
+		units += int64(cost)
 		b.Chars++
 		i += n
 	}
-	if !b.UCS2 {
-		b.SegmentsGSM = septets.segments()
-		return b
+	if b.UCS2 {
+		b.Chars, units = 0, 0
+		for i := 0; i < len(body); {
+			r, n := utf8.DecodeRune(body[i:])
+			units += ucs2Units(r)
+			b.Chars++
+			i += n
+		}
 	}
-	units := packer{single: c.ucs2, multi: c.ucs2Multi}
-	b.Chars = 0
+	return b, units
+}
+
+func ucs2Units(r rune) int64 {
+	if r > 0xffff {
+		return 2
+	}
+	return 1
+}
+
+// segments is how many a text that was measured needs.
+func (c capacity) segments(body []byte, b Body, units int64) int64 {
+	single, multi := c.gsm, c.gsmMulti
+	if b.UCS2 {
+		single, multi = c.ucs2, c.ucs2Multi
+	}
+	switch {
+	case units == 0:
+		return 0
+	case units <= single:
+		return 1
+	}
+	// A character of two units is not split: a segment may keep one empty.
+	least, most := (units+multi-1)/multi, (units+multi-2)/(multi-1)
+	if units == b.Chars || least == most {
+		return least
+	}
+	full, room := int64(0), int64(0) // segments closed, units used in the open one
 	for i := 0; i < len(body); {
-		if body[i] < utf8.RuneSelf {
-			units.add(1)
+		cost := int64(1)
+		if c := body[i]; c < utf8.RuneSelf {
+			if !b.UCS2 {
+				cost = int64(gsmASCII[c])
+			}
 			i++
 		} else {
 			r, n := utf8.DecodeRune(body[i:])
-			if r > 0xffff {
-				units.add(2)
-			} else {
-				units.add(1)
+			cost = int64(gsmHigh(r))
+			if b.UCS2 {
+				cost = ucs2Units(r)
 			}
 			i += n
 		}
-		b.Chars++
+		if room+cost > multi {
+			full++
+			room = 0
+		}
+		room += cost
 	}
-	b.SegmentsGSM = units.segments()
-	return b
-}
-
-// packer fills segments in order, a character never across two.
-type packer struct {
-	single, multi int64
-	total         int64
-	full          int64 // segments closed, if there are to be several
-	room          int64 // units used in the open one
-}
-
-func (p *packer) add(n int64) {
-	p.total += n
-	if p.room+n > p.multi {
-		p.full++
-		p.room = 0
-	}
-	p.room += n
-}
-
-func (p *packer) segments() int64 {
-	switch {
-	case p.total == 0:
-		return 0
-	case p.total <= p.single:
-		return 1
-	}
-	return p.full + 1
+	return full + 1
 }
 
 // gsmASCII is the number of septets of each ASCII character in the GSM 7-bit

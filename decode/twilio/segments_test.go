@@ -76,6 +76,13 @@ func TestSegments(t *testing.T) {
 		if b.SegmentsGSM != c.want || toll.SegmentsGSM != c.toll {
 			t.Errorf("%s: %d, toll-free %d; want %d, %d", c.name, b.SegmentsGSM, toll.SegmentsGSM, c.want, c.toll)
 		}
+		other := c.toll
+		if c.toll == c.want {
+			other = 0
+		}
+		if both, toll := segmentsBoth([]byte(c.text)); both != b || toll != other {
+			t.Errorf("%s: %+v, toll-free %d; want %+v, %d", c.name, both, toll, b, other)
+		}
 	}
 	if b := Segments([]byte("a\xffb")); !b.UCS2 || b.Offender != utf8.RuneError || b.Chars != 3 || b.Bytes != 3 {
 		t.Errorf("invalid UTF-8: %+v", b)
