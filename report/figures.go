@@ -14,6 +14,7 @@ import (
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/internal/table"
 	"github.com/twtrace/twtrace/rates"
+	"github.com/twtrace/twtrace/sessions"
 )
 
 // A Figure is drawn twice from the same data: as a static SVG (paper, phones,
@@ -651,22 +652,43 @@ type item struct {
 // runItems picks the run that the time figures show: of its kind the one with
 // the largest x, then the longest, then the first by name.
 func runItems(d *table.Dataset, kind string) (string, []item) {
-	byExp := map[string][]item{}
-	var names []string
-	add := func(exp string, it item) {
-		if _, ok := byExp[exp]; !ok {
-			names = append(names, exp)
-		}
-		byExp[exp] = append(byExp[exp], it)
+	n := len(d.Arrivals)
+	at := func(i int) (string, item) {
+		a := &d.Arrivals[i]
+		return a.Experiment, item{q: a.QueuedAt, d: a.ArrivedAt, wait: a.WaitS, queued: a.QueuedAt.Known(), left: a.ArrivedAt.Known()}
 	}
-	if kind == "calls" {
-		for _, a := range d.Arrivals {
-			add(a.Experiment, item{q: a.QueuedAt, d: a.ArrivedAt, wait: a.WaitS, queued: a.QueuedAt.Known(), left: a.ArrivedAt.Known()})
-		}
-	} else {
-		for _, m := range d.Messages.All() {
+	if kind != "calls" {
+		n = d.Messages.Len()
+		var m sessions.Message
+		at = func(i int) (string, item) {
+			d.Messages.Get(i, &m)
 			failed := m.Status == "failed" || m.Status == "undelivered" || m.Status == "canceled"
-			add(m.Experiment, item{q: m.QueuedAt, d: m.SentAt, wait: m.WaitS, queued: m.QueuedAt.Known(), left: m.SentAt.Known() && !failed})
+			return m.Experiment, item{q: m.QueuedAt, d: m.SentAt, wait: m.WaitS, queued: m.QueuedAt.Known(), left: m.SentAt.Known() && !failed}
+		}
+	}
+	// All runs are looked at, and the items of one are kept.
+	type run struct {
+		from, to, items, left int // rows from up to to hold its items
+		first, last           decode.Time
+	}
+	runs := map[string]*run{}
+	var names []string
+	for i := range n {
+		name, it := at(i)
+		r := runs[name]
+		if r == nil {
+			r = &run{from: i}
+			runs[name] = r
+			names = append(names, name)
+		}
+		r.to = i + 1
+		r.items++
+		if it.left {
+			if r.left == 0 || it.d < r.first {
+				r.first = it.d
+			}
+			r.last = max(r.last, it.d)
+			r.left++
 		}
 	}
 	xOf := map[string]int64{}
@@ -679,27 +701,27 @@ func runItems(d *table.Dataset, kind string) (string, []item) {
 	}
 	best := ""
 	var bestTook decode.Time
-	for _, n := range names {
-		left := 0
-		var first, last decode.Time
-		for _, it := range byExp[n] {
-			if it.left {
-				if left == 0 || it.d < first {
-					first = it.d
-				}
-				last = max(last, it.d)
-				left++
-			}
-		}
-		if left < 2 || !has[n] {
+	for _, name := range names {
+		r := runs[name]
+		if r.left < 2 || !has[name] {
 			continue
 		}
-		took := last - first
-		if best == "" || cmp.Or(cmp.Compare(xOf[n], xOf[best]), cmp.Compare(took, bestTook), cmp.Compare(best, n)) > 0 {
-			best, bestTook = n, took
+		took := r.last - r.first
+		if best == "" || cmp.Or(cmp.Compare(xOf[name], xOf[best]), cmp.Compare(took, bestTook), cmp.Compare(best, name)) > 0 {
+			best, bestTook = name, took
 		}
 	}
-	return best, byExp[best]
+	if best == "" {
+		return "", nil
+	}
+	r := runs[best]
+	items := make([]item, 0, r.items)
+	for i := r.from; i < r.to; i++ {
+		if name, it := at(i); name == best {
+			items = append(items, it)
+		}
+	}
+	return best, items
 }
 
 // runFigures are the cumulative curves of one run and, where there is data

@@ -1014,7 +1014,7 @@ func spread(v []float64) *Spread {
 
 // submission is the flow of messages, from their resources alone.
 func submission(d *table.Dataset, id string) *Scenario {
-	var waits, receipts []float64
+	waits, receipts := make([]float64, 0, d.Messages.Len()), make([]float64, 0, d.Messages.Len())
 	n := int64(0)
 	for _, m := range d.Messages.All() {
 		n++

@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"encoding/json"
+	"hash/maphash"
 	"math"
 	"slices"
 	"strconv"
@@ -488,18 +489,18 @@ func (b *builder) head(p *Page) {
 
 // identities counts distinct numbers (and client names), addresses and SIDs.
 func identities(d *table.Dataset) (numbers, addresses, sids int) {
-	num, addr, sid := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	num, addr, sid := newDistinct(), newDistinct(), newDistinct()
 	party := func(s ...string) {
 		for _, x := range s {
 			if x != "" {
-				num[x] = true
+				num.add(x)
 			}
 		}
 	}
 	id := func(s ...string) {
 		for _, x := range s {
 			if len(x) == 34 && x[0] >= 'A' && x[0] <= 'Z' && x[1] >= 'A' && x[1] <= 'Z' {
-				sid[x] = true
+				sid.add(x)
 			}
 		}
 	}
@@ -522,13 +523,25 @@ func identities(d *table.Dataset) (numbers, addresses, sids int) {
 		id(d.Arrivals[i].CallSID, d.Arrivals[i].CallID)
 	}
 	for i := range d.Hosts {
-		addr[d.Hosts[i].Address] = true
+		addr.add(d.Hosts[i].Address)
 	}
 	for i := range d.Rates {
 		id(d.Rates[i].Queue)
 	}
-	return len(num), len(addr), len(sid)
+	return len(num.seen), len(addr.seen), len(sid.seen)
 }
+
+// distinct counts different texts, of which there may be millions, by 64 bits of
+// a hash. That two of a million share them has a chance of 1 in 37 million; the
+// count would be one too small.
+type distinct struct {
+	seed maphash.Seed
+	seen map[uint64]struct{}
+}
+
+func newDistinct() distinct { return distinct{maphash.MakeSeed(), map[uint64]struct{}{}} }
+
+func (d *distinct) add(s string) { d.seen[maphash.String(d.seed, s)] = struct{}{} }
 
 func verdictWord(v string) string {
 	if v == "" {

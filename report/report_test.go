@@ -1398,3 +1398,59 @@ func TestLongLadders(t *testing.T) {
 		t.Errorf("rungs of 60 calls of 1500 messages: %v, %d in all", list, all)
 	}
 }
+
+// Each number, address and SID counts once, in whatever tables it stands.
+func TestIdentities(t *testing.T) {
+	sid := func(kind string, n int) string { return fmt.Sprintf("%s%032x", kind, n) }
+	d := &table.Dataset{
+		Calls:         []sessions.Call{{CallID: sid("CA", 1), CallSID: sid("CA", 1), From: "+1", To: "client:a"}, {CallID: "leg-1", From: "+1"}},
+		CallResources: []sessions.CallResource{{SID: sid("CA", 1), AccountSID: sid("AC", 1), From: "+1", To: "+2"}},
+		Hosts:         []sessions.Host{{Address: "192.0.2.1"}, {Address: "192.0.2.2"}},
+		Rates:         []rates.Rate{{Queue: sid("MG", 1)}, {Queue: "+1"}},
+	}
+	for i := range 3000 {
+		d.Messages.Add(sessions.Message{SID: sid("SM", i), AccountSID: sid("AC", 1), From: "+1", To: fmt.Sprint("+3", i%1000)})
+	}
+	if numbers, addresses, sids := identities(d); numbers != 1003 || addresses != 2 || sids != 3003 {
+		t.Errorf("%d numbers, %d addresses, %d SIDs; want 1003, 2, 3003", numbers, addresses, sids)
+	}
+}
+
+// The run shown is the one with the largest x, then the longest, then the first
+// by name, however the rows of several lie among one another.
+func TestRunItems(t *testing.T) {
+	d := &table.Dataset{}
+	for _, r := range []struct {
+		name string
+		x    int64
+	}{{"b", 20}, {"a", 20}, {"c", 20}, {"small", 10}, {"one", 30}} {
+		d.Rates = append(d.Rates, rates.Rate{Experiment: r.name, Kind: "messages", X: whole(r.x)})
+	}
+	add := func(name, status string, sent decode.Time) {
+		d.Messages.Add(sessions.Message{Experiment: name, SID: fmt.Sprint("SM", d.Messages.Len()), Status: status, QueuedAt: t0, SentAt: t0 + sent})
+	}
+	for i := range decode.Time(4) {
+		add("c", "sent", i)
+		add("b", "sent", 2*i)
+		add("small", "sent", 100*i)
+		add("a", "sent", 2*i)
+		add("a", "failed", 50)
+		add("no rate", "sent", 1000*i)
+	}
+	add("one", "sent", 1000)
+	name, items := runItems(d, "messages")
+	var left, failed int
+	for _, it := range items {
+		if it.left {
+			left++
+		} else {
+			failed++
+		}
+	}
+	if name != "a" || left != 4 || failed != 4 {
+		t.Errorf("run %q with %d items that left and %d that did not; want a with 4 and 4", name, left, failed)
+	}
+	if name, items := runItems(d, "calls"); name != "" || items != nil {
+		t.Errorf("calls of run %q, %d items; there are none", name, len(items))
+	}
+}
