@@ -94,6 +94,7 @@ func Decode(r io.Reader, emit func(*Resource) error) (Stats, error) {
 type Reader struct {
 	window []byte
 	intern map[string]string
+	json   jsonDecoder
 }
 
 // Decode is [Decode].
@@ -101,7 +102,7 @@ func (x *Reader) Decode(r io.Reader, emit func(*Resource) error) (Stats, error) 
 	if x.window == nil {
 		x.window, x.intern = make([]byte, windowBytes), map[string]string{}
 	}
-	d := decoder{in: newInput(r, x.window), emit: emit, intern: x.intern}
+	d := decoder{in: newInput(r, x.window), emit: emit, intern: x.intern, spare: &x.json}
 	switch form := Sniff(d.in.buf); form {
 	case "json":
 		d.json()

@@ -39,7 +39,8 @@ const (
 )
 
 func (d *decoder) json() {
-	j := &jsonDecoder{decoder: d, scratch: make([]byte, 0, 4096), string: -1}
+	j := d.spare
+	*j = jsonDecoder{decoder: d, accs: j.accs, scratch: j.scratch[:0], string: -1}
 	j.texts()
 	switch {
 	case d.stats.Pages > 0:
@@ -374,7 +375,7 @@ func (j *jsonDecoder) close(a *acc, rec bool) bool {
 	case a.wasSeen(kSpecVersion) && rec:
 		j.refuse("event stream, not a resource", n)
 	case a.known(fSID) && a.wasSeen(fCreated):
-		if kind, _, _ := sidKind(a.get(fSID)); rec || kind != KindUnknown {
+		if rec || j.known(a) {
 			j.record(a, n)
 		}
 	case a.list || rec && (a.wasSeen(kPage) && a.wasSeen(kPageSize) || a.wasSeen(kMeta) && j.stats.Records > a.records):
@@ -388,6 +389,12 @@ func (j *jsonDecoder) close(a *acc, rec bool) bool {
 		j.refuse("not a resource", n)
 	}
 	return j.stop == nil
+}
+
+// known tells an object whose sid is that of a message or call.
+func (j *jsonDecoder) known(a *acc) bool {
+	kind, _, _ := sidKind(a.get(fSID))
+	return kind != KindUnknown
 }
 
 // key tells which member a key names, in the REST and the camelCase spelling.

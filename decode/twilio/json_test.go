@@ -93,7 +93,7 @@ func stdAccepts(text []byte) bool {
 
 func decodeJSON(text []byte, window int) ([]Resource, Stats, error) {
 	var out []Resource
-	d := &decoder{in: newInput(iotest.HalfReader(bytes.NewReader(text)), make([]byte, window)), intern: map[string]string{}}
+	d := &decoder{in: newInput(iotest.HalfReader(bytes.NewReader(text)), make([]byte, window)), intern: map[string]string{}, spare: &jsonDecoder{}}
 	d.emit = func(r *Resource) error { out = append(out, *r); return nil }
 	d.json()
 	st, err := d.finish()

@@ -199,8 +199,9 @@ type decoder struct {
 	stats  Stats
 	res    Resource
 	intern map[string]string
-	damage *wire.Error // the first
-	stop   error       // from emit
+	spare  *jsonDecoder // whose buffers are used again
+	damage *wire.Error  // the first
+	stop   error        // from emit
 }
 
 func (d *decoder) damaged(proto string, off int64, msg string) {
@@ -318,18 +319,11 @@ func sidKind(sid []byte) (kind Kind, prefix string, ok bool) {
 	if len(sid) < 4 || sid[0] < 'A' || sid[0] > 'Z' || sid[1] < 'A' || sid[1] > 'Z' {
 		return KindUnknown, "", false
 	}
-	hex, ex := true, true
+	all := sidHex | sidX
 	for _, c := range sid[2:] {
-		switch {
-		case c == 'X' || c == 'x':
-			hex = false
-		case c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F':
-			ex = false
-		default:
-			return KindUnknown, "", false
-		}
+		all &= sidDigit[c]
 	}
-	if !ex && (!hex || len(sid) != 34) || len(sid) > 64 {
+	if all == 0 || all == sidHex && len(sid) != 34 || len(sid) > 64 {
 		return KindUnknown, "", false
 	}
 	switch string(sid[:2]) {
@@ -339,6 +333,16 @@ func sidKind(sid []byte) (kind Kind, prefix string, ok bool) {
 		return Call, "", true
 	}
 	return KindUnknown, string(sid[:2]), true
+}
+
+const sidHex, sidX uint8 = 1, 2
+
+// sidDigit tells what each byte may be in a sid.
+var sidDigit = [256]uint8{
+	'0': sidHex, '1': sidHex, '2': sidHex, '3': sidHex, '4': sidHex, '5': sidHex, '6': sidHex, '7': sidHex, '8': sidHex, '9': sidHex,
+	'a': sidHex, 'b': sidHex, 'c': sidHex, 'd': sidHex, 'e': sidHex, 'f': sidHex,
+	'A': sidHex, 'B': sidHex, 'C': sidHex, 'D': sidHex, 'E': sidHex, 'F': sidHex,
+	'x': sidX, 'X': sidX,
 }
 
 // record emits the gathered object, or refuses it when its sid is not one of a

@@ -374,6 +374,9 @@ func (sp *spec) rowOrder() []order {
 }
 
 func (o *order) compare(a, b rowAt) int {
+	if c := o.col; c.kind == kindText && !c.packed && *(*string)(unsafe.Add(a, c.at)) == *(*string)(unsafe.Add(b, c.at)) {
+		return 0 // as most are, of the same string
+	}
 	x, y := o.col.cell(a), o.col.cell(b)
 	if o.usedFirst && x.s != y.s {
 		if x.s == "used" {
