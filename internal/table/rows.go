@@ -2,9 +2,9 @@ package table
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"math"
 	"reflect"
 	"runtime"
@@ -538,10 +538,11 @@ func (sp *spec) check(d *Dataset) error {
 		}
 	}
 	fields := cols[len(cols)-1].field + 1
-	// Half a SHA-256 stands for a key: 16 bytes a row, whatever its length.
-	seen := map[[16]byte]int{}
+	// Two hashes stand for a key: 16 bytes a row, whatever its length.
+	first, second := maphash.MakeSeed(), maphash.MakeSeed()
+	seen := map[[2]uint64]int{}
 	if hasKey {
-		seen = make(map[[16]byte]int, rows.Len())
+		seen = make(map[[2]uint64]int, rows.Len())
 	}
 	var key []byte
 	for j := range rows.Len() {
@@ -572,8 +573,7 @@ func (sp *spec) check(d *Dataset) error {
 		if !hasKey {
 			continue
 		}
-		full := sha256.Sum256(key)
-		sum := [16]byte(full[:16])
+		sum := [2]uint64{maphash.Bytes(first, key), maphash.Bytes(second, key)}
 		if at, dup := seen[sum]; dup {
 			return fmt.Errorf("rows %d and %d have the same key %s", at, j, sp.keyText(row))
 		}
