@@ -15,7 +15,12 @@ type messageRows struct {
 	by    map[uint64]int32    // numbers of SIDs, by hash
 	clash map[string]int32    // of those whose hash is that of another
 	hash  func(string) uint64 // never written anywhere
-	old   Message             // the row that find found
+
+	// What find was asked for last: the hash, whether a SID has it, and the row
+	// that was found.
+	asked uint64
+	has   bool
+	old   Message
 }
 
 func newMessageRows() messageRows {
@@ -25,7 +30,8 @@ func newMessageRows() messageRows {
 
 // find gives the number of a SID that was added.
 func (m *messageRows) find(sid string) (i int32, ok bool) {
-	if i, ok = m.by[m.hash(sid)]; !ok {
+	m.asked = m.hash(sid)
+	if i, m.has = m.by[m.asked]; !m.has {
 		return 0, false
 	}
 	if m.rows.Get(int(m.place[i]), &m.old); m.old.SID == sid {
@@ -37,11 +43,11 @@ func (m *messageRows) find(sid string) (i int32, ok bool) {
 	return i, ok
 }
 
-// add appends the row of a SID that find does not know.
+// add appends the row of the SID that find was asked for, and did not find.
 func (m *messageRows) add(row *Message, pos decode.Pos) {
 	i := int32(len(m.place))
-	if h := m.hash(row.SID); !m.has(h) {
-		m.by[h] = i
+	if !m.has {
+		m.by[m.asked] = i
 	} else {
 		if m.clash == nil {
 			m.clash = map[string]int32{}
@@ -50,11 +56,6 @@ func (m *messageRows) add(row *Message, pos decode.Pos) {
 	}
 	m.place, m.pos = append(m.place, int32(m.rows.Len())), append(m.pos, pos)
 	m.rows.Add(*row)
-}
-
-func (m *messageRows) has(hash uint64) bool {
-	_, ok := m.by[hash]
-	return ok
 }
 
 const staleRows = 1 << 10 // are not worth the work

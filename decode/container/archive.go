@@ -112,15 +112,14 @@ type archive struct {
 	comp Compression
 }
 
-// archiveKind reads just enough of f to tell whether it is an archive. What
-// cannot be read is none; whoever reads the file will find out why.
+// archiveKind tells whether f is an archive. What cannot be read is none; whoever
+// reads the file will find out why. Whoever asks what it is need not open it.
 func archiveKind(f *File) archive {
-	rc, err := f.open()
+	c, err := f.Identify()
 	if err != nil {
 		return archive{}
 	}
-	defer rc.Close()
-	return archiveOf(rc)
+	return archive{c.Kind, c.Compression}
 }
 
 func archiveOf(r io.Reader) archive {
