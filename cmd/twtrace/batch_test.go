@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/twtrace/twtrace/fixtures"
+	"github.com/twtrace/twtrace/internal/table"
+	"github.com/twtrace/twtrace/report"
 )
 
 // A file that keeps its size and its times but not its bytes is a change.
@@ -58,6 +60,46 @@ func TestChangeBehindSizeAndTime(t *testing.T) {
 	}
 	if got, err := sums(out); err != nil || !slices.Equal(got, want) {
 		t.Errorf("%v\n%s", err, difference(want, got))
+	}
+}
+
+// What the report passes over is in the tables, and makes no difference to it.
+func TestNotDrawn(t *testing.T) {
+	dir := t.TempDir()
+	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out")
+	if err := os.CopyFS(in, fixtures.Recorded()); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out, "-q"); code != 0 {
+		t.Fatalf("code %d: %s", code, stderr)
+	}
+	for _, name := range notDrawn {
+		name, col, _ := strings.Cut(name, ".")
+		s, ok := table.Lookup(name)
+		if !ok || col != "" && !slices.ContainsFunc(s.Columns, func(c table.Column) bool { return c.Name == col && !c.Key }) {
+			t.Errorf("no table %s with a column %s that is no key", name, col)
+		}
+	}
+	draw := func(except ...string) string {
+		d, err := table.ReadDir(os.DirFS(out), except...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Messages.Len() == 0 {
+			t.Fatal("no messages")
+		}
+		var page bytes.Buffer
+		if err := report.Write(&page, d, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		return page.String()
+	}
+	whole := draw()
+	if draw(notDrawn...) != whole {
+		t.Error("the report of all columns is another one")
+	}
+	if draw("messages.wait_s") == whole {
+		t.Error("a column that is drawn made no difference")
 	}
 }
 

@@ -406,6 +406,26 @@ func TestReadDirErrors(t *testing.T) {
 	if len(got.Hosts) != 20 || got.Hosts[0].Address == "" || got.Hosts[0].PacketsIn != 0 {
 		t.Errorf("%+v", got.Hosts)
 	}
+	// Tables and columns that are not wanted.
+	m := memDir{}
+	if _, err := WriteDir(m.create, d, false, 1); err != nil {
+		t.Fatal(err)
+	}
+	want, err := ReadDir(m.fs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err = ReadDir(m.fs(), "legs", "messages.wait_s", "hosts.names"); err != nil {
+		t.Fatal(err)
+	}
+	want.Legs = nil
+	want.Messages.Change(func(_ int, m *sessions.Message) { m.WaitS = sessions.Float{} })
+	for i := range want.Hosts {
+		want.Hosts[i].Names = nil
+	}
+	if !same(got, want) {
+		t.Error("other rows than all without a table and two columns")
+	}
 }
 
 // Every byte of a small file is damaged in turn: an error or other rows, never

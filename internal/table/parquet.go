@@ -629,7 +629,9 @@ const (
 // ReadDir reads the tables of a dataset folder back, in TABLES.md's order of
 // rows. A folder or column that this version does not know is passed over; a
 // column that is missing is null or zero. Tables of a newer schema version are
-// an error. Tables named in except are left empty.
+// an error. Tables named in except are left empty, and columns named there, as
+// table.column, null or zero: they are not looked at. Rows that only such a
+// column would put in order stand in that of the files.
 func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 	d := new(Dataset)
 	entries, err := fs.ReadDir(fsys, "tables")
@@ -662,7 +664,7 @@ func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 				return nil, fmt.Errorf("%s: more than %d files", dir, maxFiles)
 			}
 			name := path.Join(dir, f.Name())
-			if err := readFile(fsys, name, d, sp); err != nil {
+			if err := readFile(fsys, name, d, sp, except); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
 		}
@@ -674,7 +676,7 @@ func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 	return d, nil
 }
 
-func readFile(fsys fs.FS, name string, d *Dataset, sp *spec) error {
+func readFile(fsys fs.FS, name string, d *Dataset, sp *spec, except []string) error {
 	st, err := fs.Stat(fsys, name)
 	if err != nil {
 		return err
@@ -686,5 +688,5 @@ func readFile(fsys fs.FS, name string, d *Dataset, sp *spec) error {
 	if err != nil {
 		return err
 	}
-	return readParquet(data, d, sp)
+	return readParquet(data, d, sp, except...)
 }

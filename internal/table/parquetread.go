@@ -78,7 +78,9 @@ type footer struct {
 	meta   map[string]string
 }
 
-func readParquet(data []byte, d *Dataset, sp *spec) error {
+// readParquet appends the rows of a file to their table, without the columns
+// named in except.
+func readParquet(data []byte, d *Dataset, sp *spec, except ...string) error {
 	f, err := readFooter(data)
 	if err != nil {
 		return fmt.Errorf("parquet: %w", err)
@@ -115,7 +117,7 @@ func readParquet(data []byte, d *Dataset, sp *spec) error {
 		rows := all.more(int(g.rows))
 		for i := range g.chunks {
 			c, err := sp.column(f.leaves[i].top)
-			if err != nil {
+			if err != nil || slices.Contains(except, sp.schema.Name+"."+c.Name) {
 				continue
 			}
 			r.maxValues = freeRows + rowsPerByte*int64(len(data))
