@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"reflect"
 	"slices"
 	"strconv"
 	"unsafe"
@@ -121,7 +120,7 @@ func readParquet(data []byte, d *Dataset, sp *spec, except ...string) error {
 				continue
 			}
 			r.maxValues = freeRows + rowsPerByte*int64(len(data))
-			if err := r.column(c, &f.leaves[i], &g.chunks[i], rows); err != nil {
+			if err := r.column(c, &f.leaves[i], &g.chunks[i], adjacent(rows)); err != nil {
 				return fmt.Errorf("parquet: column %s: %w", c.Name, err)
 			}
 		}
@@ -456,7 +455,7 @@ func readPageHeader(t *thrift) pageHeader {
 }
 
 // column decodes one chunk into the column's field of rows.
-func (r *fileReader) column(c *column, l *leaf, ch *chunk, rows reflect.Value) error {
+func (r *fileReader) column(c *column, l *leaf, ch *chunk, rows rowRun) error {
 	if !c.fits(l) || ch.phys != l.phys {
 		return fmt.Errorf("holds values of another type (physical type %d, lists %d deep), wanted %s", l.phys, l.maxRep, words[c.kind])
 	}
@@ -504,8 +503,8 @@ func (r *fileReader) column(c *column, l *leaf, ch *chunk, rows reflect.Value) e
 			return fmt.Errorf("page at byte %d: %w", at, err)
 		}
 	}
-	if row+1 != rows.Len() {
-		return fmt.Errorf("%d rows, wanted %d", row+1, rows.Len())
+	if row+1 != rows.n {
+		return fmt.Errorf("%d rows, wanted %d", row+1, rows.n)
 	}
 	return nil
 }
@@ -524,7 +523,7 @@ func (r *fileReader) dictionary(h *pageHeader, body []byte, ch *chunk) error {
 
 // dataPage decodes levels and values and hands them to rows; row is the last
 // row begun.
-func (r *fileReader) dataPage(c *column, l *leaf, h *pageHeader, body []byte, ch *chunk, rows reflect.Value, row int) (int, error) {
+func (r *fileReader) dataPage(c *column, l *leaf, h *pageHeader, body []byte, ch *chunk, rows rowRun, row int) (int, error) {
 	n := int(h.values)
 	var rep, def, vals []byte
 	if h.typ == pageDataV2 {
@@ -597,8 +596,8 @@ func (r *fileReader) dataPage(c *column, l *leaf, h *pageHeader, body []byte, ch
 	next := 0
 	for i := range n {
 		if l.maxRep == 0 || r.rep[i] == 0 {
-			if row++; row >= rows.Len() {
-				return row, fmt.Errorf("more than %d rows", rows.Len())
+			if row++; row >= rows.n {
+				return row, fmt.Errorf("more than %d rows", rows.n)
 			}
 		} else if row < 0 {
 			return row, errors.New("first value does not begin a row")
@@ -606,7 +605,7 @@ func (r *fileReader) dataPage(c *column, l *leaf, h *pageHeader, body []byte, ch
 		if l.maxDef > 0 && r.def[i] != uint32(l.maxDef) {
 			continue
 		}
-		if err := c.set(rowOf(rows, row), v, next, l); err != nil {
+		if err := c.set(rows.at(row), v, next, l); err != nil {
 			return row, fmt.Errorf("row %d: %w", row, err)
 		}
 		next++

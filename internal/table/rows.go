@@ -190,7 +190,8 @@ func (l *list) led() (experiment string, ok bool) {
 // cursor looks at rows one after the other.
 type cursor struct {
 	list
-	scratch any // *T: a packed row is unpacked here
+	rows    rowRun // of a slice
+	scratch any    // *T: a packed row is unpacked here
 	row     rowAt
 }
 
@@ -199,6 +200,8 @@ func (l list) cursor() *cursor {
 	if l.packed != nil {
 		p := reflect.New(l.row)
 		c.scratch, c.row = p.Interface(), p.UnsafePointer()
+	} else {
+		c.rows = adjacent(l.slice)
 	}
 	return c
 }
@@ -207,7 +210,7 @@ func (l list) cursor() *cursor {
 // rows are packed.
 func (c *cursor) at(i int) rowAt {
 	if c.packed == nil {
-		return rowOf(c.slice, i)
+		return c.rows.at(i)
 	}
 	c.packed.Unpack(i, c.scratch)
 	return c.row
@@ -223,7 +226,26 @@ func (c *cursor) first(i, fields int) rowAt {
 }
 
 // rowOf is row i of a slice of rows, which the caller keeps.
-func rowOf(rows reflect.Value, i int) rowAt { return rows.Index(i).Addr().UnsafePointer() }
+func rowOf(rows reflect.Value, i int) rowAt { return adjacent(rows).at(i) }
+
+// rowRun is the rows of a slice. Asking reflection for each takes as long as
+// reading a column of it.
+type rowRun struct {
+	first rowAt
+	size  uintptr
+	n     int
+}
+
+func adjacent(rows reflect.Value) rowRun {
+	return rowRun{rows.UnsafePointer(), rows.Type().Elem().Size(), rows.Len()}
+}
+
+func (r rowRun) at(i int) rowAt {
+	if uint(i) >= uint(r.n) {
+		panic("table: a row that is not there")
+	}
+	return unsafe.Add(r.first, uintptr(i)*r.size)
+}
 
 // change lets f change every row.
 func (l *list) change(f func(row rowAt)) {
@@ -231,8 +253,9 @@ func (l *list) change(f func(row rowAt)) {
 		l.packed.ChangeAny(func(row any) { f(reflect.ValueOf(row).UnsafePointer()) })
 		return
 	}
-	for i := range l.slice.Len() {
-		f(rowOf(l.slice, i))
+	rows := adjacent(l.slice)
+	for i := range rows.n {
+		f(rows.at(i))
 	}
 }
 

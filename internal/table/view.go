@@ -264,9 +264,11 @@ type selection struct {
 
 	mended bool // something was written that is not as the row has it
 
-	// Packed rows are unpacked some at a time: part has those from from on.
-	part reflect.Value // a slice
-	from int
+	// Rows that are at hand. Packed ones are unpacked some at a time, into
+	// scratch: part has those from from on.
+	part    rowRun
+	from    int
+	scratch reflect.Value // a slice
 }
 
 // few is how many rows are unpacked when nobody said which.
@@ -276,12 +278,12 @@ const few = 256
 // with it.
 func (s *selection) row(i int) rowAt {
 	if s.rows.packed == nil {
-		return rowOf(s.rows.slice, s.number(i))
+		return s.part.at(s.number(i))
 	}
-	if !s.part.IsValid() || i < s.from || i >= s.from+s.part.Len() {
+	if i < s.from || i >= s.from+s.part.n {
 		s.load(i, min(s.n, i+few))
 	}
-	return rowOf(s.part, i-s.from)
+	return s.part.at(i - s.from)
 }
 
 func (s *selection) number(i int) int {
@@ -303,17 +305,20 @@ func (s *selection) load(from, to int) {
 	if s.rows.packed == nil {
 		return
 	}
-	if !s.part.IsValid() || s.part.Cap() < to-from {
-		s.part = reflect.MakeSlice(reflect.SliceOf(s.spec.row), to-from, to-from)
+	if !s.scratch.IsValid() || s.scratch.Len() < to-from {
+		s.scratch = reflect.MakeSlice(reflect.SliceOf(s.spec.row), to-from, to-from)
 	}
-	s.from, s.part = from, s.part.Slice(0, to-from)
+	s.from, s.part = from, adjacent(s.scratch.Slice(0, to-from))
 	for i := range to - from {
-		s.rows.packed.Unpack(s.number(from+i), s.part.Index(i).Addr().Interface())
+		s.rows.packed.Unpack(s.number(from+i), s.scratch.Index(i).Addr().Interface())
 	}
 }
 
 func pick(d *Dataset, sp *spec, v View) (_ *selection, err error) {
 	s := &selection{spec: sp, rows: sp.list(d)}
+	if s.rows.packed == nil {
+		s.part = adjacent(s.rows.slice)
+	}
 	s.total = s.rows.Len()
 	if len(v.Columns) == 0 {
 		for i := range sp.cols {
