@@ -199,6 +199,7 @@ type decoder struct {
 	stats  Stats
 	res    Resource
 	intern map[string]string
+	times  [fEnded - fCreated + 1]readTime
 	spare  *jsonDecoder // whose buffers are used again
 	damage *wire.Error  // the first
 	stop   error        // from emit
@@ -273,13 +274,24 @@ func (d *decoder) time(a *acc, f field) int64 {
 	if len(b) == 0 {
 		return 0
 	}
-	ns, res, ok := parseTime(b, false)
-	if !ok {
-		d.doubt("date not understood", len(b))
-		return 0
+	t := &d.times[f-fCreated]
+	if !bytes.Equal(b, t.text) {
+		ns, res, ok := parseTime(b, false)
+		if !ok {
+			d.doubt("date not understood", len(b))
+			return 0
+		}
+		*t = readTime{append(t.text[:0], b...), ns, res}
 	}
-	d.res.ResolutionNS = min(d.res.ResolutionNS, res)
-	return ns
+	d.res.ResolutionNS = min(d.res.ResolutionNS, t.resolution)
+	return t.ns
+}
+
+// readTime is a time as it was read last: many that are queued at once have the
+// same second.
+type readTime struct {
+	text           []byte
+	ns, resolution int64
 }
 
 func (d *decoder) int(a *acc, f field) (int64, bool) {

@@ -103,15 +103,14 @@ func (c *timeCursor) digitsAhead() int {
 
 // num reads a number of lo to hi digits, all that stand there.
 func (c *timeCursor) num(lo, hi int) int {
-	n := c.digitsAhead()
-	if n < lo || n > hi {
-		c.bad = true
-		return 0
-	}
-	v := 0
-	for range n {
+	from, v := c.i, 0
+	for c.i < len(c.b) && c.b[c.i] >= '0' && c.b[c.i] <= '9' {
 		v = v*10 + int(c.b[c.i]-'0')
 		c.i++
+	}
+	if n := c.i - from; n < lo || n > hi {
+		c.bad = true
+		return 0
 	}
 	return v
 }

@@ -1,7 +1,9 @@
 package twilio
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 )
@@ -87,5 +89,36 @@ func TestParseEpoch(t *testing.T) {
 		if ok != (want >= 0) || ok && got != want {
 			t.Errorf("%q: %d, %v", text, got, ok)
 		}
+	}
+}
+
+// The same text again is the same time, and what is not understood is counted
+// each time.
+func TestTimesThatRepeat(t *testing.T) {
+	const whole, fine, bad = "Thu, 21 Nov 2013 18:03:20 +0000", "2013-11-21T18:03:21.250Z", "Thu, 21 Nov"
+	var doc strings.Builder
+	dates := []string{whole, whole, fine, fine, bad, bad, whole, fine}
+	for i, at := range dates {
+		fmt.Fprintf(&doc, `{"sid":"SM%032x","date_created":%q,"date_sent":%q}`+"\n", i, at, whole)
+	}
+	n := 0
+	stats, err := Decode(strings.NewReader(doc.String()), func(r *Resource) error {
+		var created, resolution int64
+		switch dates[n] {
+		case whole:
+			created, resolution = 1385057000e9, 1e9
+		case fine:
+			created, resolution = 1385057001.25e9, 1e6
+		case bad:
+			resolution = 1e9
+		}
+		if r.Created != created || r.Sent != 1385057000e9 || r.ResolutionNS != resolution {
+			t.Errorf("record %d: created %d, sent %d, resolution %d; want %d and %d", n, r.Created, r.Sent, r.ResolutionNS, created, resolution)
+		}
+		n++
+		return nil
+	})
+	if err != nil || n != len(dates) || len(stats.Fields) != 1 || stats.Fields[0].Count != 2 {
+		t.Errorf("%d records, %+v, %v", n, stats, err)
 	}
 }
