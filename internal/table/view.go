@@ -296,7 +296,9 @@ func (s *selection) number(i int) int {
 // reader is the same selection for another goroutine, with rows at hand of its own.
 func (s *selection) reader() *selection {
 	own := *s
-	own.part = reflect.Value{}
+	if own.scratch = (reflect.Value{}); own.rows.packed != nil {
+		own.part = rowRun{}
+	}
 	return &own
 }
 
