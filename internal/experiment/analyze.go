@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/twtrace/twtrace/decode"
 	"github.com/twtrace/twtrace/decode/container"
 	"github.com/twtrace/twtrace/internal/table"
@@ -78,7 +80,7 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	res.Sums = e.sumsOf(d.Inputs)
 	d.Hosts, d.Flows, d.Calls, d.Legs, d.Signals = t.Hosts, t.Flows, t.Calls, t.Legs, t.Signals
 	d.Arrivals, d.CallResources, d.Streams, d.StreamIntervals = t.Arrivals, t.CallResources, t.Streams, t.StreamIntervals
-	d.Messages, d.Clocks, d.Oddities = t.Messages, t.Clocks, t.Oddities
+	d.Messages, d.Clocks = t.Messages, t.Clocks
 	d.Rates = rates.Compute(d.Arrivals, d.CallResources, &d.Messages, ropt)
 	if manifestErr != nil {
 		for i := range d.Inputs {
@@ -108,8 +110,21 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 		return nil, &InternalError{err}
 	}
 	d.Experiments = []table.Experiment{row}
+	d.SetExperiment(name)
+	// All but the oddities stands now. Rules read the rows as sessions made them:
+	// Sort comes after them, and the check of the rows goes beside them.
+	rows := *d
+	if len(opt.Tables) > 0 {
+		rows.Keep(opt.Tables...)
+	}
+	var checked errgroup.Group
+	checked.Go(rows.Check)
+	d.Oddities = t.Oddities
 	if opt.wants("oddities") {
 		d.Oddities = uniqueOddities(append(d.Oddities, findOddities(d, t)...))
+	}
+	if err := checked.Wait(); err != nil {
+		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
 	}
 	for i := range d.Oddities {
 		if o := &d.Oddities[i]; o.Rule == decode.RuleCap { // not all of the input is in the rows
@@ -122,14 +137,15 @@ func Analyze(ctx context.Context, e Experiment, opt Options) (*Result, error) {
 	if d.Experiments[0].ExitCode = int64(res.Exit); len(res.Messages) > 0 && res.Exit != ExitWhole {
 		d.Experiments[0].Problem = res.Messages[0]
 	}
+	told := &table.Dataset{Experiments: d.Experiments, Oddities: d.Oddities}
+	told.SetExperiment(name)
+	if err := told.Check(); err != nil {
+		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
+	}
 	if len(opt.Tables) > 0 {
 		d.Keep(opt.Tables...)
 	}
-	d.SetExperiment(name)
 	d.Sort()
-	if err := d.Check(); err != nil {
-		return nil, &InternalError{fmt.Errorf("%s: %w", name, err)}
-	}
 	return res, nil
 }
 
