@@ -668,16 +668,12 @@ func (l *Ladder) timeMap(ps []place) func(int64) float64 {
 		if at <= as[0].at {
 			return as[0].y
 		}
-		for i := 1; i < len(as); i++ {
-			if at <= as[i].at {
-				a, b := as[i-1], as[i]
-				if b.at == a.at {
-					return b.y
-				}
-				return a.y + (b.y-a.y)*float64(at-a.at)/float64(b.at-a.at)
-			}
+		i, _ := slices.BinarySearchFunc(as, at, func(a anchor, at int64) int { return cmp.Compare(a.at, at) })
+		if i == len(as) {
+			return as[i-1].y
 		}
-		return as[len(as)-1].y
+		a, b := as[i-1], as[i]
+		return a.y + (b.y-a.y)*float64(at-a.at)/float64(b.at-a.at)
 	}
 }
 
@@ -915,14 +911,23 @@ func (l *Ladder) mediaBars(s *svg, x []float64, ps []place) {
 	}
 }
 
-// foldX is where the text of a fold between left and right has its middle:
-// beside the bars of the streams that go on through it.
-func (l *Ladder) foldX(t string, x []float64, left, right float64, p place, ps []place) float64 {
-	mid, half := (left+right)/2, textWidth(t, 12)/2
+// heights are where each bar of Media begins and ends.
+func (l *Ladder) heights(ps []place) [][2]float64 {
 	at := l.timeMap(ps)
+	out := make([][2]float64, len(l.Media))
+	for i, b := range l.Media {
+		out[i] = [2]float64{at(b.From), at(b.To)}
+	}
+	return out
+}
+
+// foldX is where the text of a fold between left and right has its middle:
+// beside the bars of the streams that go on through it, which have these heights.
+func (l *Ladder) foldX(t string, x []float64, left, right float64, p place, heights [][2]float64) float64 {
+	mid, half := (left+right)/2, textWidth(t, 12)/2
 	edge := right
-	for _, b := range l.Media {
-		if at(b.From) < p.bottom && at(b.To) > p.top {
+	for i, b := range l.Media {
+		if heights[i][0] < p.bottom && heights[i][1] > p.top {
 			edge = min(edge, x[b.Lane]-14, x[b.Peer])
 		}
 	}
@@ -980,6 +985,7 @@ func (l *Ladder) svg(width float64, class string) string {
 		}
 	}
 	l.mediaBars(s, x, ps)
+	heights := l.heights(ps)
 	var sc timeScale
 	if !small && len(ps) > 0 {
 		first, last := ps[0], ps[len(ps)-1]
@@ -992,7 +998,7 @@ func (l *Ladder) svg(width float64, class string) string {
 		p := ps[i]
 		switch r.Kind {
 		case "fold":
-			s.text("s m", l.foldX(r.Label, x, left-30, right+30, p, ps), p.y+4, r.Label)
+			s.text("s m", l.foldX(r.Label, x, left-30, right+30, p, heights), p.y+4, r.Label)
 		case "media":
 			m, w, anchor := l.mediaSpot(r, x, textLeft)
 			lines := r.mediaText(w)
