@@ -162,6 +162,35 @@ func TestReadSideBySide(t *testing.T) {
 	g.Wait()
 }
 
+// The fields behind the one that is asked for are zero, those up to it are not.
+func TestAllTo(t *testing.T) {
+	whole := row{Name: "a", At: 7, Frame: opt[int64]{3, true}, Port: opt[uint32]{0, true}, Flow: 9, MS: opt[float64]{1.5, true}, Again: true, List: []int64{1}}
+	rows := Of(whole, row{Name: "b"}, whole)
+	if n := rows.FieldsTo("Frame"); n != 3 {
+		t.Errorf("Frame is field %d, want 3", n)
+	}
+	n := 0
+	for i, x := range rows.AllTo("Frame") {
+		want := plain(row{Name: "a", At: 7, Frame: opt[int64]{3, true}})
+		if i == 1 {
+			want = plain(row{Name: "b"})
+		}
+		if i != n || plain(*x) != want {
+			t.Errorf("row %d is\n%s, want row %d\n%s", i, plain(*x), n, want)
+		}
+		n++
+	}
+	if n != 3 {
+		t.Errorf("%d rows of 3", n)
+	}
+	defer func() {
+		if r := recover(); r == nil || !strings.Contains(fmt.Sprint(r), "no field Frames") {
+			t.Errorf("panic %v", r)
+		}
+	}()
+	rows.FieldsTo("Frames")
+}
+
 func TestUvarint(t *testing.T) {
 	for shift := range 64 {
 		for _, v := range []uint64{1 << shift, 1<<shift - 1, 1<<shift | 1, math.MaxUint64 >> shift} {
