@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -831,4 +832,48 @@ func dropping(d *table.Dataset, drops int64, reported float64) *table.Dataset {
 	})
 	d.Captures = []decode.Capture{{File: file, Packets: 1000, DroppedPackets: decode.Some(drops)}}
 	return d
+}
+
+// A stream that sent in every second counts as one span of time: that gives what
+// its seconds give one by one.
+func TestWholeStreamIsOneSpan(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	found := 0
+	for range 2000 {
+		d := &table.Dataset{}
+		var sides [2]side
+		for id := range uint32(1 + r.IntN(4)) {
+			from := r.IntN(20)
+			to := from + 1 + r.IntN(15)
+			s := audio(id+1, "CA1", true, float64(from)+r.Float64(), float64(to)-r.Float64())
+			if s.LastAt < s.FirstAt {
+				s.LastAt = s.FirstAt
+			}
+			seconds := intervals(s.StreamID, span(from, to)...)
+			if n := len(seconds); n > 2 && r.IntN(4) == 0 {
+				seconds[1+r.IntN(n-2)].Packets = 0
+			}
+			d.Streams.Add(s)
+			d.StreamIntervals.Add(seconds...)
+			sides[r.IntN(2)].add(&streamOf{Stream: s})
+		}
+		e := newEvidence(d)
+		lo, hi := at(r.Float64()*20), at(20+r.Float64()*20)
+		n, length := e.oneWay(&sides[0], &sides[1], lo, hi)
+		whole := false
+		for id, s := range e.seconds {
+			whole = whole || s.whole
+			s.whole = false
+			e.seconds[id] = s
+		}
+		if wantAt, want := e.oneWay(&sides[0], &sides[1], lo, hi); n != wantAt || length != want {
+			t.Fatalf("one way from %d for %d, by single seconds from %d for %d", n, length, wantAt, want)
+		}
+		if whole && length > 0 {
+			found++
+		}
+	}
+	if found < 100 {
+		t.Errorf("only %d of 2000 tell anything", found)
+	}
 }
