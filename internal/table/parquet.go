@@ -656,6 +656,7 @@ func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 		if err != nil {
 			return nil, err
 		}
+		var parts []list // of files: one slice that grew would be copied over and over
 		for _, f := range files {
 			if f.IsDir() || !strings.HasSuffix(f.Name(), ".parquet") {
 				continue
@@ -664,10 +665,19 @@ func ReadDir(fsys fs.FS, except ...string) (*Dataset, error) {
 				return nil, fmt.Errorf("%s: more than %d files", dir, maxFiles)
 			}
 			name := path.Join(dir, f.Name())
-			if err := readFile(fsys, name, d, sp, except); err != nil {
+			into := d
+			if !sp.packed {
+				into = new(Dataset)
+			}
+			if err := readFile(fsys, name, into, sp, except); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
+			if part := sp.list(into); into != d && part.Len() > 0 {
+				parts = append(parts, part)
+			}
 		}
+		rows := sp.list(d)
+		rows.joinAll(parts)
 	}
 	if !known {
 		return nil, errors.New("not a dataset: folder tables holds no table known here")

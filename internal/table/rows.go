@@ -296,6 +296,24 @@ func (l *list) join(o list) {
 	l.slice.Set(reflect.AppendSlice(l.slice, o.slice))
 }
 
+// joinAll is join for the parts of a table that is a slice and has no rows yet;
+// it empties them.
+func (l *list) joinAll(parts []list) {
+	if len(parts) == 1 {
+		l.slice.Set(parts[0].slice)
+		return
+	}
+	n := 0
+	for i := range parts {
+		n += parts[i].Len()
+	}
+	l.grow(n)
+	for i := range parts {
+		l.slice.Set(reflect.AppendSlice(l.slice, parts[i].slice))
+		parts[i].slice.SetZero()
+	}
+}
+
 // reorder gives row order[i] place i.
 func (l *list) reorder(order []int) {
 	if l.packed != nil {
