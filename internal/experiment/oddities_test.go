@@ -857,7 +857,7 @@ func TestWholeStreamIsOneSpan(t *testing.T) {
 			d.StreamIntervals.Add(seconds...)
 			sides[r.IntN(2)].add(&streamOf{Stream: s})
 		}
-		e := newEvidence(d)
+		e := newEvidence(d, nil)
 		lo, hi := at(r.Float64()*20), at(20+r.Float64()*20)
 		n, length := e.oneWay(&sides[0], &sides[1], lo, hi)
 		whole := false
