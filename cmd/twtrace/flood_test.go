@@ -34,7 +34,7 @@ type flood struct {
 // What the program may take for a million of them, and for the thousands of go test.
 const (
 	floodMemory = 2 << 30
-	shortMemory = 96 << 20
+	shortMemory = 128 << 20
 )
 
 const ended = "TCP connections that were ended early to make room for newer ones"
