@@ -56,6 +56,7 @@ type Decoder struct {
 	exports   twilio.Reader
 	spare     [][]byte // of readAhead
 	h2Spare   http2.Spare
+	h2Headers []http.Header
 	sink      tcpSink
 	refused   [256]tally // frames by link.Verdict
 	rtpIn     int64

@@ -121,11 +121,11 @@ func (d *Decoder) http2Messages(f *Flow, pair *streams) {
 		d.ledger.Count(LayerHTTP, ReasonUsed, m.BodyLen)
 		h := http.Message{Request: m.Request, Method: m.Method, Target: m.Target, Status: m.Status, Version: "HTTP/2", Host: m.Authority,
 			ContentType: m.ContentType, ContentEncoding: m.ContentEncoding, Date: m.Date, Body: m.Body, BodyLen: m.BodyLen,
-			Lost: m.Lost, Truncated: m.Truncated, Off: m.Off, HeadEnd: m.HeadEnd, End: m.End}
+			Lost: m.Lost, Truncated: m.Truncated, Off: m.Off, HeadEnd: m.HeadEnd, End: m.End, Headers: d.h2Headers[:0]}
 		for _, x := range m.Headers {
 			h.Headers = append(h.Headers, http.Header{Name: x.Name, Value: x.Value})
 		}
-		d.http = h
+		d.http, d.h2Headers = h, h.Headers
 		d.at(f, s, dir, m.Off, m.End)
 		d.event.Kind, d.event.HTTP, d.event.Decrypted, d.event.Stream = EventHTTP, &d.http, pair.decrypted, m.StreamID
 		d.emit()

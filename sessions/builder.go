@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/twtrace/twtrace/decode"
+	"github.com/twtrace/twtrace/decode/pstream"
 	"github.com/twtrace/twtrace/decode/sdp"
 	"github.com/twtrace/twtrace/decode/sip"
 )
@@ -75,6 +76,7 @@ type Builder struct {
 	setups      map[uint32]*setup  // by flow ID
 	frags       map[string]*dialog // by ICE user name fragment
 
+	gateway     pstream.Events
 	openHTTP    map[httpKey][]openRequest // requests without a response
 	httpSignals int
 	waitingHTTP int // requests in openHTTP

@@ -45,7 +45,11 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 		s.Label = strings.ToValidUTF8(strings.TrimSpace(s.Kind+" "+m.Reason), "\uFFFD")
 		s.StatusCode = decode.Some(int64(m.Status))
 	}
-	s.Detail = b.keepDetail([]byte(cut(m.Detail(), maxDetail)))
+	b.detail = m.Detail(b.detail[:0])
+	if len(b.detail) > maxDetail {
+		b.detail = bytes.ToValidUTF8(b.detail[:maxDetail], nil)
+	}
+	s.Detail = b.keepDetail(b.detail)
 	b.addSignal(&s, nil)
 }
 

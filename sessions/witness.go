@@ -64,7 +64,7 @@ func (b *Builder) httpBody(ev *decode.Event, s *Signal) {
 		if err != nil {
 			return
 		}
-		events, err := pstream.DecodeEvent(body)
+		events, err := b.gateway.Decode(body)
 		if err != nil || len(events) == 0 {
 			return
 		}

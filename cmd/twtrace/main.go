@@ -41,6 +41,7 @@ const (
 	gcShare   = 4        // of what lives, that part
 	gcAtLeast = 16 << 20 // bytes
 	gcBeside  = 8 << 20  // what the runtime takes beside the heap
+	gcFirst   = 56 << 20 // before this there is no collection
 )
 
 // paced dies in every collection, and lives again after paceGC.
@@ -59,7 +60,7 @@ func paceGC(p *paced) {
 	read := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(read)
 	live := int64(read[0].Value.Uint64())
-	p.limit = max(p.limit, live+max(live/gcShare, gcAtLeast)+gcBeside)
+	p.limit = max(p.limit, gcFirst, live+max(live/gcShare, gcAtLeast)+gcBeside)
 	debug.SetMemoryLimit(p.limit)
 	debug.SetGCPercent(-1)
 	runtime.SetFinalizer(p, paceGC)

@@ -8,20 +8,6 @@ import (
 
 const elided = "…"
 
-// Elide is a copy of headers without what authenticates: the values of
-// credentials, cookies, signatures and tokens, and such values in the query
-// strings of other fields (Location, Referer).
-func Elide(headers []Header) []Header {
-	out := make([]Header, len(headers))
-	for i, h := range headers {
-		out[i] = Header{h.Name, ElideTarget(h.Value)}
-		if secretField(h.Name) {
-			out[i].Value = elided
-		}
-	}
-	return out
-}
-
 func secretField(name string) bool {
 	switch name = strings.ToLower(name); name {
 	case "authorization", "proxy-authorization", "cookie", "set-cookie", "x-twilio-signature", "x-twilio-token":
@@ -91,20 +77,28 @@ func (m *Message) StartLine() string {
 	return strings.TrimRight(m.Version+" "+strconv.Itoa(m.Status)+" "+m.Reason, " ")
 }
 
-// Detail is the whole message as lines of text without secrets; a body is its
-// length and type in brackets.
-func (m *Message) Detail() string {
-	var b strings.Builder
-	b.WriteString(m.StartLine())
-	for _, h := range Elide(m.Headers) {
-		b.WriteString("\n" + h.Name + ": " + h.Value)
+// Detail appends the whole message to dst as lines of text without secrets: the
+// values of credentials, cookies, signatures and tokens, and such values in the
+// query strings of other fields (Location, Referer). A body is its length and
+// type in brackets.
+func (m *Message) Detail(dst []byte) []byte {
+	dst = append(dst, m.StartLine()...)
+	for i := range m.Headers {
+		h := &m.Headers[i]
+		dst = append(append(append(dst, '\n'), h.Name...), ": "...)
+		if secretField(h.Name) {
+			dst = append(dst, elided...)
+		} else {
+			dst = append(dst, ElideTarget(h.Value)...)
+		}
 	}
 	if m.BodyLen > 0 {
-		b.WriteString("\n\n[" + strconv.FormatInt(m.BodyLen, 10) + " bytes")
+		dst = strconv.AppendInt(append(dst, "\n\n["...), m.BodyLen, 10)
+		dst = append(dst, " bytes"...)
 		if m.ContentType != "" {
-			b.WriteString(" of " + m.ContentType)
+			dst = append(append(dst, " of "...), m.ContentType...)
 		}
-		b.WriteString("]")
+		dst = append(dst, ']')
 	}
-	return b.String()
+	return dst
 }

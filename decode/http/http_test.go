@@ -394,12 +394,10 @@ func TestElide(t *testing.T) {
 	secret := "s3cr3t"
 	in := []Header{{"Authorization", "Basic " + secret}, {"proxy-authorization", secret}, {"Cookie", "a=" + secret}, {"Set-Cookie", secret},
 		{"X-Twilio-Signature", secret}, {"X-Twilio-Token", secret}, {"Location", "/x?AccessToken=" + secret + "&a=1"}, {"Host", "h?"}}
-	out := Elide(in)
-	if s := fmt.Sprint(out); strings.Contains(s, secret) || strings.Count(s, "…") != 7 || out[7] != in[7] || out[6].Value != "/x?AccessToken=…&a=1" {
-		t.Errorf("%v", out)
-	}
-	if in[0].Value != "Basic "+secret {
-		t.Error("the headers themselves were changed")
+	const want = "GET / HTTP/1.1\nAuthorization: …\nproxy-authorization: …\nCookie: …\nSet-Cookie: …\nX-Twilio-Signature: …\nX-Twilio-Token: …\n" +
+		"Location: /x?AccessToken=…&a=1\nHost: h?"
+	if got := string((&Message{Request: true, Method: "GET", Target: "/", Version: "HTTP/1.1", Headers: in}).Detail(nil)); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 	for _, tt := range []struct{ in, want string }{
 		{"/a", "/a"},
@@ -419,10 +417,10 @@ func TestElide(t *testing.T) {
 		}
 	}
 	m := Message{Request: true, Method: "POST", Target: "/v1?token=s3cr3t", Version: "HTTP/1.1", Headers: in[:1], BodyLen: 12, ContentType: "audio/basic"}
-	if got := m.Detail(); got != "POST /v1?token=… HTTP/1.1\nAuthorization: …\n\n[12 bytes of audio/basic]" {
+	if got := string(m.Detail(nil)); got != "POST /v1?token=… HTTP/1.1\nAuthorization: …\n\n[12 bytes of audio/basic]" {
 		t.Errorf("%q", got)
 	}
-	if got := (&Message{Status: 204, Version: "HTTP/1.1"}).Detail(); got != "HTTP/1.1 204" {
+	if got := (&Message{Status: 204, Version: "HTTP/1.1"}).Detail(nil); string(got) != "HTTP/1.1 204" {
 		t.Errorf("%q", got)
 	}
 }
@@ -460,7 +458,7 @@ func FuzzParser(f *testing.F) {
 					t.Fatalf("%+v", m)
 				}
 				last = m.End
-				m.Detail()
+				m.Detail(nil)
 				m.DateUnix()
 				Decode(m.ContentEncoding, m.Body, 1000)
 			}

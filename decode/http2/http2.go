@@ -724,7 +724,7 @@ func (c *Conn) head(s *side) {
 		}
 		return
 	}
-	h = &half{m: Message{Client: s.client, Request: s.client || s.promised, StreamID: s.blockID, Off: s.blockOff, HeadEnd: s.off}}
+	h = &half{m: Message{Client: s.client, Request: s.client || s.promised, StreamID: s.blockID, Off: s.blockOff, HeadEnd: s.off, Headers: make([]Header, 0, 16)}}
 	m := &h.m
 	s.fields(m)
 	m.Partial = m.Unknown > 0

@@ -55,15 +55,25 @@ type Sample struct {
 	VolumeIn, VolumeOut                    Value // 0 to 1
 }
 
-// DecodeEvent reads the body of a post: one event, an array of them, or
-// several one after another. What precedes damage is returned with the error.
-func DecodeEvent(body []byte) ([]Event, error) {
+// Events reads the bodies of posts. What Decode needs of memory is used again by
+// the next.
+type Events struct {
+	doc    tree
+	top    [16]member
+	within [24]member
+	list   []Event
+}
+
+// Decode reads the body of a post: one event, an array of them, or several one
+// after another. What precedes damage is returned with the error. The next call
+// overwrites the events; their strings and samples stay.
+func (d *Events) Decode(body []byte) ([]Event, error) {
 	if len(body) > maxBody {
 		return nil, &wire.Error{Proto: "eventgw", Off: maxBody, Msg: fmt.Sprintf("want at most %d bytes, have %d", maxBody, len(body))}
 	}
-	var events []Event
+	clear(d.list)
+	events := d.list[:0]
 	var err error
-	var doc tree
 	Split(body, func(text []byte) bool {
 		if text[0] == '[' { // Split has no arrays: it is all of the body
 			text = body
@@ -77,7 +87,7 @@ func DecodeEvent(body []byte) ([]Event, error) {
 		}
 		for _, r := range raw {
 			var e Event
-			if err = e.decode(&doc, r); err != nil {
+			if err = e.decode(d, r); err != nil {
 				return false
 			}
 			if len(events) == maxEvents {
@@ -91,12 +101,13 @@ func DecodeEvent(body []byte) ([]Event, error) {
 	if err == nil && len(events) == 0 {
 		err = &wire.Error{Proto: "eventgw", Msg: "want an event, have nothing"}
 	}
+	d.list = events
 	return events, err
 }
 
-func (e *Event) decode(doc *tree, text []byte) error {
-	var top [16]member
-	k, err := doc.read(text, top[:0])
+func (e *Event) decode(d *Events, text []byte) error {
+	doc := &d.doc
+	k, err := doc.read(text, d.top[:0])
 	if err != nil {
 		err.(*wire.Error).Proto = "eventgw"
 		return err
@@ -106,21 +117,21 @@ func (e *Event) decode(doc *tree, text []byte) error {
 	if e.Group == "" && e.Name == "" {
 		return &wire.Error{Proto: "eventgw", Field: "group", Msg: "want a group or a name, have neither"}
 	}
-	var buf [24]member
-	if app := k.object(doc, "publisher_metadata", buf[:0]); app != nil {
+	buf := d.within[:0]
+	if app := k.object(doc, "publisher_metadata", buf); app != nil {
 		e.App, e.AppVersion = limit(app.text("app_name")), limit(app.text("app_version"))
 	}
 	p := k.take("payload")
 	switch {
 	case len(p.raw) == 0:
 	case p.raw[0] == '{':
-		k := doc.members(p.number, buf[:0])
+		k := doc.members(p.number, buf)
 		e.payload(&k)
 	case p.raw[0] == '[':
 		n := 0
 		for i := p.number + 1; i < int(doc.values[p.number].next) && n < maxSamples; i, n = int(doc.values[i].next), n+1 {
 			if text[doc.values[i].at] == '{' {
-				e.sample(doc.members(i, buf[:0]))
+				e.sample(doc.members(i, buf))
 			}
 		}
 	}

@@ -240,7 +240,7 @@ func TestDecodeEvent(t *testing.T) {
 	want := Event{Publisher: "twilio-js-sdk", Group: "connection", Name: "incoming", Level: "INFO", TimeNS: 1795381979914000000, CallSID: "CA1", TempCallSID: "TJS1", Direction: "INCOMING",
 		SDK: "2.18.5", App: "app", AppVersion: "1.0", Gateway: "gw", Region: "R", Edge: "ashburn"}
 	for in, n := range map[string]int{event: 1, "[" + event + "]": 1, "[" + event + ", " + event + "]": 2, event + "\n" + event: 2, " " + event: 1} {
-		events, err := DecodeEvent([]byte(in))
+		events, err := new(Events).Decode([]byte(in))
 		if err != nil || len(events) != n {
 			t.Fatalf("%.20s: %d events, %v", in, len(events), err)
 		}
@@ -251,7 +251,7 @@ func TestDecodeEvent(t *testing.T) {
 		}
 	}
 	const metrics = `{"group":"quality-metrics-samples","name":"metrics-sample","timestamp":"2026-11-22T21:12:59Z","payload":[{"timestamp":"2023-11-14T22:13:20.000Z","jitter":1.5,"rtt":20,"mos":null,"packets_lost":2,"packets_received":50,"packets_lost_fraction":3.85,"audio_level_in":100,"audio_level_out":200,"call_sid":"CA1","direction":"INCOMING"},7,{"mos":4.4}]}`
-	events, err := DecodeEvent([]byte(metrics))
+	events, err := new(Events).Decode([]byte(metrics))
 	if err != nil || len(events) != 1 || len(events[0].Samples) != 2 || events[0].CallSID != "CA1" || events[0].Direction != "INCOMING" {
 		t.Fatalf("%+v, %v", events, err)
 	}
@@ -264,11 +264,11 @@ func TestDecodeEvent(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	for _, in := range []string{"", "{}", "[]", "7", `{"group":`, `[{"group":"x"}`, strings.Repeat("x", maxBody+1), strings.Repeat("[", 100000)} {
-		if _, err := DecodeEvent([]byte(in)); err == nil {
+		if _, err := new(Events).Decode([]byte(in)); err == nil {
 			t.Errorf("%.40q has no error", in)
 		}
 	}
-	if events, err := DecodeEvent([]byte(event + "\n{}")); len(events) != 1 || err == nil {
+	if events, err := new(Events).Decode([]byte(event + "\n{}")); len(events) != 1 || err == nil {
 		t.Errorf("damage after an event: %d events, %v", len(events), err)
 	}
 }
@@ -318,7 +318,7 @@ func FuzzDecode(f *testing.F) {
 		if len(out) > 300 || !bytes.Equal(out, bytes.ToValidUTF8(out, nil)) {
 			t.Fatalf("%q", out)
 		}
-		DecodeEvent(text)
+		new(Events).Decode(text)
 		DecodeForm(text)
 	})
 }

@@ -60,7 +60,7 @@ func TestSamples(t *testing.T) {
 		if err := json.Unmarshal(raw, &sample); err != nil {
 			t.Fatal(err)
 		}
-		events, err := DecodeEvent(sample.Body)
+		events, err := new(Events).Decode(sample.Body)
 		if err != nil || len(events) != 1 {
 			t.Fatalf("%s: %v", path, err)
 		}
@@ -110,7 +110,7 @@ func TestTruth(t *testing.T) {
 			}
 			if e.Ev == "eventgw" && data.Body != "" {
 				posts++
-				events, err := DecodeEvent([]byte(data.Body))
+				events, err := new(Events).Decode([]byte(data.Body))
 				if err != nil || len(events) != 1 || events[0].CallSID == "" && events[0].TempCallSID == "" || events[0].SDK == "" ||
 					events[0].TimeNS < 1.7e18 || events[0].Level == "" || (len(events[0].Samples) > 0) != strings.HasSuffix(data.Path, "Metrics") {
 					t.Errorf("%s: %.300s: %+v %v", path, data.Body, events, err)
