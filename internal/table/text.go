@@ -256,6 +256,9 @@ func (s *selection) names() [][]byte {
 	return out
 }
 
+// block is how many rows are formatted by one goroutine before the next does.
+const block = 1024
+
 // rows writes every row as put appends it to buf. Where there are many, as many
 // goroutines as GOMAXPROCS append blocks of them, in turn; they are handed down
 // in order, and none is more than two blocks ahead of what was.
@@ -281,10 +284,10 @@ func (b *text) rows(s *selection, put func(b *text, s *selection, i int)) {
 			// A block that was received is written before the same goroutine's next
 			// one is: when that is received, there is room for the one after it.
 			var turns [2]text
-			for n, from := 0, k*few; from < s.n; n, from = n+1, from+workers*few {
+			for n, from := 0, k*block; from < s.n; n, from = n+1, from+workers*block {
 				t := &turns[n%2]
 				t.buf = t.buf[:0]
-				for i := from; i < min(from+few, s.n); i++ {
+				for i := from; i < min(from+block, s.n); i++ {
 					put(t, own, i)
 				}
 				select {
@@ -296,7 +299,7 @@ func (b *text) rows(s *selection, put func(b *text, s *selection, i int)) {
 		})
 	}
 	b.line() // what stands before the rows
-	for n := range (s.n + few - 1) / few {
+	for n := range (s.n + block - 1) / block {
 		if _, err := b.w.Write(<-blocks[n%workers]); err != nil {
 			return
 		}
