@@ -2,7 +2,7 @@
 // work, on captures that it makes itself, and prints the table of
 // docs/performance.md. Programs that are not installed are left out by name.
 //
-//	go run ./internal/benchcmp            every comparison, best of three
+//	go run ./internal/benchcmp            every comparison, best of three, in turn
 //	go run ./internal/benchcmp -short     small inputs: does it run at all
 //	go run ./internal/benchcmp -only cost the cost over four sizes, with exponents
 //
@@ -113,88 +113,90 @@ type command struct {
 	made string // folder that is removed before each run
 }
 
-// measure runs a command as often as wanted; ok is false when its program is
-// not installed.
-func (b *bench) measure(c command) (best measured, ok bool, err error) {
-	argv := c.argv
-	if _, err := exec.LookPath(argv[0]); err != nil {
-		return best, false, nil
+// measure runs commands in turn, as often as wanted: a machine that is slower for
+// a while is so for all. What a program that is not installed took is nil.
+func (b *bench) measure(list ...command) ([]*measured, error) {
+	best := make([]*measured, len(list))
+	for range b.runs {
+		for n, c := range list {
+			if _, err := exec.LookPath(c.argv[0]); err != nil {
+				continue
+			}
+			m, err := c.run()
+			if err != nil {
+				return nil, err
+			}
+			if best[n] == nil {
+				best[n] = &m
+			}
+			best[n].wall, best[n].cpu, best[n].peak = min(best[n].wall, m.wall), min(best[n].cpu, m.cpu), max(best[n].peak, m.peak)
+		}
 	}
+	return best, nil
+}
+
+// run runs a command once.
+func (c command) run() (m measured, err error) {
+	argv := c.argv
 	if c.one {
 		if _, err := exec.LookPath("taskset"); err == nil {
 			argv = append([]string{"taskset", "-c", "0"}, argv...)
 		}
 	}
-	for n := range b.runs {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
-		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-		cmd.Env = os.Environ()
-		if c.one {
-			cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
-		}
-		if c.made != "" {
-			if err := os.RemoveAll(c.made); err != nil {
-				cancel()
-				return best, false, err
-			}
-		}
-		var said bytes.Buffer
-		cmd.Stderr = &said
-		var feed *exec.Cmd
-		if c.feed != "" {
-			feed = exec.Command("zstd", "-dc", c.feed)
-			pipe, err := feed.StdoutPipe()
-			if err != nil {
-				cancel()
-				return best, false, err
-			}
-			cmd.Stdin = pipe
-			if err := feed.Start(); err != nil {
-				cancel()
-				return best, false, err
-			}
-		}
-		began := time.Now()
-		err := cmd.Run()
-		wall := time.Since(began)
-		cancel()
-		if feed != nil {
-			if err := feed.Wait(); err != nil {
-				return best, false, err
-			}
-		}
-		if err != nil {
-			return best, false, fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, &said)
-		}
-		m := measured{wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), peakOf(cmd.ProcessState)}
-		if n == 0 || m.wall < best.wall {
-			best.wall = m.wall
-		}
-		if n == 0 || m.cpu < best.cpu {
-			best.cpu = m.cpu
-		}
-		best.peak = max(best.peak, m.peak)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = os.Environ()
+	if c.one {
+		cmd.Env = append(cmd.Env, "GOMAXPROCS=1")
 	}
-	return best, true, nil
+	if c.made != "" {
+		if err := os.RemoveAll(c.made); err != nil {
+			return m, err
+		}
+	}
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	var feed *exec.Cmd
+	if c.feed != "" {
+		feed = exec.Command("zstd", "-dc", c.feed)
+		if cmd.Stdin, err = feed.StdoutPipe(); err != nil {
+			return m, err
+		}
+		if err := feed.Start(); err != nil {
+			return m, err
+		}
+	}
+	began := time.Now()
+	err = cmd.Run()
+	m.wall = time.Since(began)
+	if feed != nil {
+		if err := feed.Wait(); err != nil {
+			return m, err
+		}
+	}
+	if err != nil {
+		return m, fmt.Errorf("%s: %w\n%s", strings.Join(argv, " "), err, &said)
+	}
+	m.cpu, m.peak = cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime(), peakOf(cmd.ProcessState)
+	return m, nil
 }
 
 // table measures commands and prints a row of each. The first is what the
 // others are divided by; units, of what, are counted a second.
 func (b *bench) table(units int, of string, list ...command) error {
 	fmt.Printf("| program | wall | processor | peak memory | %s/s | times its wall |\n|---|---|---|---|---|---|\n", of)
-	var first measured
+	best, err := b.measure(list...)
+	if err != nil {
+		return err
+	}
+	first := best[0]
 	var absent []string
 	for n, c := range list {
-		m, ok, err := b.measure(c)
-		if err != nil {
-			return err
-		}
-		if !ok {
+		m := best[n]
+		if m == nil {
 			absent = append(absent, c.argv[0])
 			continue
-		}
-		if n == 0 {
-			first = m
 		}
 		peak, rate := "", ""
 		if m.peak > 0 {
@@ -398,10 +400,11 @@ func (b *bench) cost() error {
 			if err != nil {
 				return err
 			}
-			m, _, err := b.measure(c)
+			best, err := b.measure(c)
 			if err != nil {
 				return err
 			}
+			m := best[0]
 			x = append(x, float64(n))
 			seconds = append(seconds, m.cpu.Seconds())
 			peaks = append(peaks, float64(m.peak)/1e6)
