@@ -165,6 +165,14 @@ func writePage(w io.Writer, page *Page, tol float64) error {
 	return out.err
 }
 
+// NotDrawn are tables and columns, as table.ReadDir takes them, that no part of a
+// report is drawn from: legs, and most of what a message resource says, of which
+// there may be millions.
+func NotDrawn() []string {
+	return []string{"legs", "messages.direction", "messages.error_code", "messages.body_chars", "messages.body_bytes", "messages.encoding",
+		"messages.segments", "messages.segments_gsm", "messages.segments_160", "messages.time_resolution_s"}
+}
+
 // chartsHash is hash of the chart library, Apache ECharts 5.6.0. It is embedded as
 // compressed would compress it: that takes 50 ms, more than all else of a small report.
 const chartsHash = "'sha256-v0oiNSTkC3fDBL7GfhIiz1UfFIgM9Cxp3ARlWOEcB7E='"

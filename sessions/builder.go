@@ -271,6 +271,9 @@ func (b *Builder) keepDetail(t []byte) Text {
 	if b.signals.Len() >= b.limit.signals {
 		return Text{} // of a signal that is not kept
 	}
+	if len(t) > maxDetail {
+		t = bytes.ToValidUTF8(t[:maxDetail], nil)
+	}
 	if b.signals.TextBytes()+int64(len(t)) > b.limit.details {
 		b.capped("signal details")
 		return Text{}
@@ -356,19 +359,20 @@ func (h *hashes) has(n uint64) bool {
 }
 
 func (h *hashes) add(n uint64) {
-	if h.few == nil && h.many == nil {
-		h.few = make([]uint64, 0, 8)
-	}
-	if h.few = append(h.few, n); h.many == nil && len(h.few) < fewHashes {
-		return
-	}
-	if h.many == nil {
-		h.many = map[uint64]struct{}{}
-	}
-	for _, n := range h.few {
+	switch {
+	case h.many != nil:
 		h.many[n] = struct{}{}
+	case h.few == nil:
+		h.few = append(make([]uint64, 0, 8), n)
+	case len(h.few) < fewHashes:
+		h.few = append(h.few, n)
+	default:
+		h.many = map[uint64]struct{}{n: {}}
+		for _, n := range h.few {
+			h.many[n] = struct{}{}
+		}
+		h.few = nil
 	}
-	h.few = nil
 }
 
 func (b *Builder) openTransaction(hash uint64, r request) {

@@ -46,9 +46,6 @@ func (b *Builder) addHTTP(ev *decode.Event) {
 		s.StatusCode = decode.Some(int64(m.Status))
 	}
 	b.detail = m.Detail(b.detail[:0])
-	if len(b.detail) > maxDetail {
-		b.detail = bytes.ToValidUTF8(b.detail[:maxDetail], nil)
-	}
 	s.Detail = b.keepDetail(b.detail)
 	b.addSignal(&s, nil)
 }

@@ -153,7 +153,7 @@ func (b *Builder) addMediaStream(ev *decode.Event) {
 	if b.ShowDTMF {
 		sig.Label = withDigits(sig.Label, strings.ToValidUTF8(m.Digit, "\uFFFD"))
 	}
-	sig.Detail = b.keepDetail([]byte(cut(m.String(), maxDetail)))
+	sig.Detail = b.keepDetail([]byte(m.String()))
 	if w != nil {
 		b.aboutCall(b.signals.Len(), w.callSID)
 	}

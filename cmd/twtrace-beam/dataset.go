@@ -269,7 +269,7 @@ func (d *dataset) draw(ctx context.Context) error {
 		}
 		fsys = o
 	}
-	rows, err := table.ReadDir(fsys, "legs") // no part of a report is drawn from these
+	rows, err := table.ReadDir(fsys, report.NotDrawn()...)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func TestNotDrawn(t *testing.T) {
 	if code, _, stderr := call(t.Context(), nil, "batch", in, "-o", out, "-q"); code != 0 {
 		t.Fatalf("code %d: %s", code, stderr)
 	}
-	for _, name := range notDrawn {
+	for _, name := range report.NotDrawn() {
 		name, col, _ := strings.Cut(name, ".")
 		s, ok := table.Lookup(name)
 		if !ok || col != "" && !slices.ContainsFunc(s.Columns, func(c table.Column) bool { return c.Name == col && !c.Key }) {
@@ -95,7 +95,7 @@ func TestNotDrawn(t *testing.T) {
 		return page.String()
 	}
 	whole := draw()
-	if draw(notDrawn...) != whole {
+	if draw(report.NotDrawn()...) != whole {
 		t.Error("the report of all columns is another one")
 	}
 	if draw("messages.wait_s") == whole {

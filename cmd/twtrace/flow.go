@@ -82,7 +82,7 @@ func (a *app) reportCommand() *cobra.Command {
 			if !info.IsDir() {
 				return usagef("%s: want a folder that analyze or batch wrote, found a file", args[0])
 			}
-			d, err := table.ReadDir(os.DirFS(args[0]), notDrawn...)
+			d, err := table.ReadDir(os.DirFS(args[0]), report.NotDrawn()...)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}

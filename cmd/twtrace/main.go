@@ -36,7 +36,7 @@ func main() {
 // Garbage may lie beside what lives: a quarter of it, or 16 MB where that is
 // more, and always until the process is as large as it was before. A limit of
 // all memory says that, and a percentage of the heap does not: in an analysis of
-// 20 000 calls it takes a third of the collections away, and a tenth of the peak.
+// 20 000 calls it takes half of the collections away, and a tenth of the peak.
 const (
 	gcShare   = 4        // of what lives, that part
 	gcAtLeast = 16 << 20 // bytes

@@ -38,11 +38,6 @@ const (
 	reportName  = "report.html"
 )
 
-// notDrawn are tables and columns that no part of a report is drawn from: legs,
-// and most of what a message resource says, of which there may be millions.
-var notDrawn = []string{"legs", "messages.direction", "messages.error_code", "messages.body_chars", "messages.body_bytes", "messages.encoding",
-	"messages.segments", "messages.segments_gsm", "messages.segments_160", "messages.time_resolution_s"}
-
 // parts are what a run that swaps the whole folder replaces. The records of a
 // batch go first: they stand for the tables.
 var parts = []string{recordDir, "tables", "arrow", reportName, batchName}
@@ -159,12 +154,21 @@ func (o *output) writeArrow(name string, d *table.Dataset) (err error) {
 	return table.Write(w, d, name, table.FormatArrow, table.View{})
 }
 
+// readBack reads the tables below a folder for what is made of all of them: Arrow
+// files hold every column, a report does not.
+func (o *output) readBack(dir string) (*table.Dataset, error) {
+	if o.arrow {
+		return table.ReadDir(os.DirFS(dir))
+	}
+	return table.ReadDir(os.DirFS(dir), report.NotDrawn()...)
+}
+
 // finish draws the report from the tables, as they read, and moves all into place.
 func (o *output) finish(a *app) error {
 	d := o.data
 	if d == nil {
 		var err error
-		if d, err = table.ReadDir(os.DirFS(o.stage)); err != nil {
+		if d, err = o.readBack(o.stage); err != nil {
 			return err
 		}
 	}

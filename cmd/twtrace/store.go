@@ -625,11 +625,7 @@ func (s *store) finish(a *app) (int, error) {
 	if err := s.begun(); err != nil {
 		return 0, err
 	}
-	var except []string
-	if !s.arrow {
-		except = notDrawn
-	}
-	d, err := table.ReadDir(os.DirFS(s.dir), except...)
+	d, err := s.readBack(s.dir)
 	if err != nil {
 		return 0, err
 	}

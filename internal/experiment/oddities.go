@@ -274,19 +274,6 @@ func unusual(m *sessions.Message, b sessions.Body) bool {
 	return inQueueStill(m.Status) || undone(m.Status) || m.ErrorCode.Known || segmentsDiffer(m) || b.Added > 0
 }
 
-// unusualMessages are these, in the order of the table. Each is overwritten by
-// the next: copy what you keep.
-func (e *evidence) unusualMessages() iter.Seq[*sessions.Message] {
-	return func(yield func(*sessions.Message) bool) {
-		var m sessions.Message
-		for _, i := range e.unusual {
-			if e.Messages.Get(int(i), &m); !yield(&m) {
-				return
-			}
-		}
-	}
-}
-
 // knownMessage tells a message of a type of TWILIO.md A3, A4 and B that this
 // version reads.
 func knownMessage(s *sessions.Signal) bool {
@@ -428,19 +415,6 @@ func (e *evidence) each(list []int32, any trait) iter.Seq[*sessions.Signal] {
 // has tells whether a signal of the list has one of some traits.
 func (e *evidence) has(list []int32, any trait) bool {
 	return slices.ContainsFunc(list, func(n int32) bool { return e.traits[n]&any != 0 })
-}
-
-// oddStreams are the streams that a rule may look at by themselves. Each is
-// overwritten by the next.
-func (e *evidence) oddStreams() iter.Seq[*sessions.Stream] {
-	return func(yield func(*sessions.Stream) bool) {
-		var s sessions.Stream
-		for _, i := range e.odd {
-			if e.Streams.Get(int(i), &s); !yield(&s) {
-				return
-			}
-		}
-	}
 }
 
 // intervals are the seconds of a stream. Each is overwritten by the next.
@@ -933,7 +907,7 @@ func record(n sessions.Int) string {
 }
 
 func itemMissing(e *evidence, add func(sessions.Oddity)) {
-	for m := range e.unusualMessages() {
+	for m := range e.Messages.Some(e.unusual) {
 		if m.QueuedAt == 0 || m.SentAt != 0 || !inQueueStill(m.Status) || strings.HasPrefix(m.Direction, "inbound") || !e.lookedAgain(m.File, "Messages", m.QueuedAt) {
 			continue
 		}
@@ -975,7 +949,7 @@ func itemMissing(e *evidence, add func(sessions.Oddity)) {
 }
 
 func sentButFailed(e *evidence, add func(sessions.Oddity)) {
-	for m := range e.unusualMessages() {
+	for m := range e.Messages.Some(e.unusual) {
 		if m.SentAt == 0 || m.Status != "failed" && m.Status != "undelivered" {
 			continue
 		}
@@ -1014,7 +988,7 @@ func queueOverflow(e *evidence, add func(sessions.Oddity)) {
 		h.n++
 	}
 	counted := map[string]bool{}
-	for m := range e.unusualMessages() {
+	for m := range e.Messages.Some(e.unusual) {
 		if m.ErrorCode.Known && limits[m.ErrorCode.V] != "" {
 			refused(strconv.FormatInt(m.ErrorCode.V, 10), "message", "messages", sessions.Oddity{At: cmp.Or(m.QueuedAt, m.UpdatedAt), File: m.File,
 				Text: "with " + meaning(m.ErrorCode.V) + ": " + limits[m.ErrorCode.V] + ", first " + m.SID})
@@ -1077,7 +1051,7 @@ func segmentsDisagree(e *evidence, add func(sessions.Oddity)) {
 		mixed bool // not all for the same code point
 	}
 	var list []*group
-	for m := range e.unusualMessages() {
+	for m := range e.Messages.Some(e.unusual) {
 		if !segmentsDiffer(m) {
 			continue
 		}
@@ -1136,7 +1110,7 @@ func trialPrefix(e *evidence, add func(sessions.Oddity)) {
 	}
 	var list []*group
 	groups := map[string]*group{}
-	for m := range e.unusualMessages() {
+	for m := range e.Messages.Some(e.unusual) {
 		if e.bodies[m.SID].Added == 0 {
 			continue
 		}
@@ -1835,7 +1809,7 @@ func disagrees(s *sessions.Stream) bool {
 }
 
 func mediaLoss(e *evidence, add func(sessions.Oddity)) {
-	for s := range e.oddStreams() {
+	for s := range e.Streams.Some(e.odd) {
 		if !lossy(s) {
 			continue
 		}
@@ -1865,7 +1839,7 @@ func mediaLoss(e *evidence, add func(sessions.Oddity)) {
 }
 
 func jitterHigh(e *evidence, add func(sessions.Oddity)) {
-	for s := range e.oddStreams() {
+	for s := range e.Streams.Some(e.odd) {
 		if !jittery(s) {
 			continue
 		}
@@ -1878,7 +1852,7 @@ func jitterHigh(e *evidence, add func(sessions.Oddity)) {
 }
 
 func mosDisagree(e *evidence, add func(sessions.Oddity)) {
-	for s := range e.oddStreams() {
+	for s := range e.Streams.Some(e.odd) {
 		if !disagrees(s) {
 			continue
 		}
@@ -1901,7 +1875,7 @@ var staticTypes = map[int64]string{
 }
 
 func payloadChanged(e *evidence, add func(sessions.Oddity)) {
-	for s := range e.oddStreams() {
+	for s := range e.Streams.Some(e.odd) {
 		if len(s.PayloadTypes) < 2 {
 			continue
 		}

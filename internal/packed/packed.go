@@ -389,6 +389,18 @@ func (r *Rows[T]) AllTo(name string) iter.Seq2[int, *T] {
 	}
 }
 
+// Some are the rows with these numbers. Each is overwritten by the next.
+func (r *Rows[T]) Some(numbers []int32) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		var row T
+		for _, i := range numbers {
+			if r.Get(int(i), &row); !yield(&row) {
+				return
+			}
+		}
+	}
+}
+
 // Slice unpacks all rows.
 func (r *Rows[T]) Slice() []T {
 	out := make([]T, r.n)
@@ -515,28 +527,41 @@ func (r *Rows[T]) Join(o any) {
 type names struct {
 	list   []string
 	ids    map[string]uint32
-	recent *[recentNames]name // by where the string lies
+	recent *Recent
 }
 
-const recentNames = 512
+// Recent remembers numbers of strings by where these lie. The same few strings
+// come again and again, most of them from the same place, and two that lie there
+// are equal. The zero value is ready.
+type Recent struct{ slots [512]name }
 
 type name struct {
 	s  string
 	id uint32
 }
 
-// number is that of a string. The same few strings come again and again, most
-// of them from the same place: two that lie there are equal.
+// Number is where the number of a string stands; when it is not known, the caller
+// writes it there.
+func (r *Recent) Number(v string) (number *uint32, known bool) {
+	at := unsafe.StringData(v)
+	last := &r.slots[(uintptr(unsafe.Pointer(at))>>4^uintptr(unsafe.Pointer(at))>>13)%uintptr(len(r.slots))]
+	if unsafe.StringData(last.s) == at && len(last.s) == len(v) && at != nil {
+		return &last.id, true
+	}
+	last.s = v
+	return &last.id, false
+}
+
+// number is that of a string.
 func (s *names) number(v string) uint32 {
 	if s.recent == nil {
-		s.recent = new([recentNames]name)
+		s.recent = new(Recent)
 	}
-	at := unsafe.StringData(v)
-	last := &s.recent[(uintptr(unsafe.Pointer(at))>>4^uintptr(unsafe.Pointer(at))>>13)%recentNames]
-	if unsafe.StringData(last.s) != at || len(last.s) != len(v) || at == nil {
-		*last = name{v, s.find(v)}
+	id, known := s.recent.Number(v)
+	if !known {
+		*id = s.find(v)
 	}
-	return last.id
+	return *id
 }
 
 func (s *names) find(v string) uint32 {

@@ -389,44 +389,36 @@ func (p *columns) write(cw file.ColumnChunkWriter, s *selection, c *column, from
 // coding numbers the texts of a column in a row group by their first
 // appearance. The library does the same, with an allocation for each row.
 type coding struct {
-	numbers map[string]int32
-	recent  [512]coded // by where the text lies: most come again from the same place
+	numbers map[string]uint32
+	recent  packed.Recent
 	values  []parquet.ByteArray
-	rows    []int32 // number of each row's text; 0 where it is null
-	valid   []byte  // bitmap of rows that are not null
-	offsets []int32 // of values in texts
+	rows    []uint32 // number of each row's text; 0 where it is null
+	valid   []byte   // bitmap of rows that are not null
+	offsets []int32  // of values in texts
 	texts   []byte
-}
-
-type coded struct {
-	text   string
-	number int32
 }
 
 func (d *coding) reset(rows int) {
 	clear(d.numbers)
-	clear(d.recent[:])
+	d.recent = packed.Recent{}
 	d.values, d.rows = d.values[:0], d.rows[:0]
 	d.valid = append(d.valid[:0], make([]byte, bitutil.BytesForBits(int64(rows)))...)
 }
 
 func (d *coding) add(text string) {
-	at := unsafe.StringData(text)
-	last := &d.recent[(uintptr(unsafe.Pointer(at))>>4^uintptr(unsafe.Pointer(at))>>13)%uintptr(len(d.recent))]
-	if at == nil || unsafe.StringData(last.text) != at || len(last.text) != len(text) {
-		n, known := d.numbers[text]
-		if !known {
+	number, known := d.recent.Number(text)
+	if !known {
+		if *number, known = d.numbers[text]; !known {
 			if d.numbers == nil {
-				d.numbers = map[string]int32{}
+				d.numbers = map[string]uint32{}
 			}
-			n = int32(len(d.values))
-			d.numbers[text] = n
+			*number = uint32(len(d.values))
+			d.numbers[text] = *number
 			d.values = append(d.values, alias(text))
 		}
-		*last = coded{text, n}
 	}
 	bitutil.SetBit(d.valid, len(d.rows))
-	d.rows = append(d.rows, last.number)
+	d.rows = append(d.rows, *number)
 }
 
 // writeCoded writes the rows of a row group, of a column of texts that has a
@@ -462,23 +454,20 @@ func (p *columns) writeCoded(cw file.ColumnChunkWriter, s *selection, c *column,
 	}
 	nulls := to - from - bitutil.CountSetBits(d.valid, 0, to-from)
 	cw.PageStatistics().(*metadata.ByteArrayStatistics).Update(d.values, int64(nulls))
-	numbers := array.NewData(arrow.PrimitiveTypes.Int32, to-from,
-		[]*memory.Buffer{memory.NewBufferBytes(d.valid), memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(d.rows))}, nil, nulls, 0)
-	return cw.WriteDictIndices(array.NewInt32Data(numbers), def, nil)
+	numbers := array.NewData(arrow.PrimitiveTypes.Uint32, to-from,
+		[]*memory.Buffer{memory.NewBufferBytes(d.valid), memory.NewBufferBytes(arrow.Uint32Traits.CastToBytes(d.rows))}, nil, nulls, 0)
+	return cw.WriteDictIndices(array.NewUint32Data(numbers), def, nil)
 }
 
 // maxReserved is what a page takes before the library writes it.
 const maxReserved = parquet.DefaultDataPageSize + parquet.DefaultDataPageSize/4
 
 // unpacked is the cell of a packed text, which lies in the arena.
-func (p *columns) unpacked(c *column, row rowAt) (v cell) {
+func (p *columns) unpacked(c *column, row rowAt) cell {
 	at := len(p.arena)
 	p.arena = (*packed.Text)(unsafe.Add(row, c.at)).Append(p.arena)
 	raw := p.arena[at:]
-	s := unsafe.String(unsafe.SliceData(raw), len(raw))
-	v.s = cleanUTF8(s)
-	v.null, v.mended = s == "" && c.Nullable, len(v.s) != len(s)
-	return v
+	return c.textCell(unsafe.String(unsafe.SliceData(raw), len(raw)))
 }
 
 // levels are those of a Required list of Required elements: definition 0 is an

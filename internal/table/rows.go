@@ -50,9 +50,7 @@ func (c *column) cell(row rowAt) (v cell) {
 		v.i = *(*int64)(f)
 		v.null = v.i == 0 && c.Nullable
 	case kindText:
-		s := c.text(row)
-		v.s = cleanUTF8(s)
-		v.null, v.mended = v.s == "" && c.Nullable, len(v.s) != len(s) // U+FFFD is three bytes
+		return c.textCell(c.text(row))
 	case kindEnum:
 		v.s = *(*string)(f)
 		v.null = v.s == "" && c.Nullable
@@ -83,6 +81,13 @@ func (c *column) cell(row rowAt) (v cell) {
 	case kindInts:
 		v.is = *(*[]int64)(f)
 	}
+	return v
+}
+
+// textCell is the cell of a text.
+func (c *column) textCell(s string) (v cell) {
+	v.s = cleanUTF8(s)
+	v.null, v.mended = v.s == "" && c.Nullable, len(v.s) != len(s) // U+FFFD is three bytes
 	return v
 }
 
@@ -219,7 +224,7 @@ func (c *cursor) at(i int) rowAt {
 // first is at for who looks at the first fields only.
 func (c *cursor) first(i, fields int) rowAt {
 	if c.packed == nil {
-		return rowOf(c.slice, i)
+		return c.rows.at(i)
 	}
 	c.packed.UnpackFirst(i, c.scratch, fields)
 	return c.row

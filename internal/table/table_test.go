@@ -968,14 +968,14 @@ func TestWriteErrors(t *testing.T) {
 // and nobody goes on formatting for a writer that failed.
 func TestFormattedSideBySide(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
-	d := randomDataset(7, 6*few)
+	d := randomDataset(7, 6*block)
 	write := func(procs int, w io.Writer, table string, f Format, v View) error {
 		runtime.GOMAXPROCS(procs)
 		return Write(w, d, table, f, v)
 	}
 	for _, table := range []string{"calls", "signals", "stream_intervals"} {
 		for _, f := range []Format{FormatCSV, FormatJSON, FormatNDJSON} {
-			for _, v := range []View{{}, {Sort: []string{"-at"}}, {Limit: 2*few + 1}, {Limit: 3 * few}, {Limit: 5*few - 1}, {Limit: few}, {Columns: []string{"call_id"}, Bare: true}} {
+			for _, v := range []View{{}, {Sort: []string{"-at"}}, {Limit: 2*block + 1}, {Limit: 3 * block}, {Limit: 5*block - 1}, {Limit: block}, {Columns: []string{"call_id"}, Bare: true}} {
 				if table == "calls" && v.Sort != nil {
 					v.Sort = []string{"-arrived_at"}
 				}

@@ -264,7 +264,7 @@ const block = 1024
 // in order, and none is more than two blocks ahead of what was.
 func (b *text) rows(s *selection, put func(b *text, s *selection, i int)) {
 	workers := runtime.GOMAXPROCS(0)
-	if s.n <= 2*few || workers == 1 {
+	if s.n <= 2*block || workers == 1 {
 		for i := range s.n {
 			if put(b, s, i); !b.line() {
 				return
